@@ -1,0 +1,38 @@
+# Two commands set everything up: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help install demo check test lint clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+install: $(VENV)/.installed ## the virtual environment with everything but NPU support
+
+demo: $(VENV)/.installed ## a small real chat model, served: page on :7860, API on :8000
+	OMP_NUM_THREADS= $(BIN)/danlu up --demo
+
+lint: $(VENV)/.installed ## format, lint, types and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+	$(BIN)/lint-imports
+
+check: lint ## lint and the fast tests, under two minutes
+	$(BIN)/pytest -q -m "not slow"
+
+test: lint ## the whole suite
+	scripts/test-needs
+	$(BIN)/pytest -q
+
+clean: ## remove what was built, keep nothing
+	rm -rf $(VENV) .venv-fschat .cache .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""The ground floor: everything that the house has to fit itself to."""

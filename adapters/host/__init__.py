@@ -1,0 +1,1 @@
+"""The machine underneath: settings, logs, HTTP serving and calling, systemd."""

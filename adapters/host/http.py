@@ -1,0 +1,128 @@
+"""Calls other servers over one pooled aiohttp session; the table of what can go wrong is here.
+
+Proxies named in the environment are not used: a worker and a controller reach each other
+directly, and a proxy variable is what breaks FastChat's registration (its issue 2234).
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, Self
+
+import aiohttp
+
+from ..errors import ServeError, WorkerLost, WorkerSilent, WorkerUnreachable
+
+AGENT = "danlu"
+CONNECT_TIMEOUT = 5.0  # seconds; a listening peer accepts within milliseconds
+IDLE = 30.0  # seconds a pooled connection is kept; shorter than the server's 75
+
+
+class Answer(Protocol):
+    """An HTTP answer whose body is still to be read."""
+
+    status: int
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they arrive; raises WorkerLost or WorkerSilent."""
+        ...
+
+    async def read(self) -> bytes: ...
+
+
+class Http:
+    """A pooled HTTP client. Owned by one event loop; opened and closed by `async with`."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            auto_decompress=False,
+            headers={"User-Agent": AGENT},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def post(self, url: str, body: Any = None, *, timeout: float) -> Any:
+        """The JSON that `url` answers to `body` within `timeout` seconds in all.
+
+        Raises WorkerUnreachable, WorkerLost, WorkerSilent, or ServeError for another status
+        than 200 or an answer that is no JSON.
+        """
+        async with self.stream(url, body, silence=timeout, total=timeout) as answer:
+            raw = await answer.read()
+            if answer.status != 200:
+                raise ServeError(
+                    f"{url} answered {answer.status}: {raw[:200].decode('utf-8', 'replace')}"
+                )
+            try:
+                return json.loads(raw)
+            except ValueError as exc:
+                raise ServeError(f"{url} answered no JSON: {raw[:80]!r}") from exc
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, body: Any = None, *, silence: float, total: float | None = None
+    ) -> AsyncIterator[Answer]:
+        """POST `body` and hand over the answer while it arrives.
+
+        `silence` is the longest wait in seconds for the next byte. Leaving the block before the
+        body's end closes the connection, which is how the peer learns that its reader left.
+        """
+        assert self._session is not None, "Http is used inside `async with`"
+        timeout = aiohttp.ClientTimeout(
+            total=total, sock_connect=CONNECT_TIMEOUT, sock_read=silence
+        )
+        with _named(url):
+            response = await self._session.post(url, json=body, timeout=timeout)
+        try:
+            yield _AiohttpAnswer(url, response)
+        finally:
+            response.close() if not response.content.at_eof() else response.release()
+
+
+class _AiohttpAnswer:
+    def __init__(self, url: str, response: aiohttp.ClientResponse) -> None:
+        self._url, self._response = url, response
+        self.status = response.status
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        with _named(self._url):
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+
+    async def read(self) -> bytes:
+        with _named(self._url):
+            return await self._response.read()
+
+
+class _named:
+    """Maps aiohttp's errors to ours, with the address in the sentence."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: object
+    ) -> None:
+        if isinstance(exc, aiohttp.ConnectionTimeoutError):
+            raise WorkerSilent(f"{self._url} accepted no connection in time") from exc
+        if isinstance(exc, asyncio.TimeoutError):
+            raise WorkerSilent(f"{self._url} was silent for too long") from exc
+        if isinstance(exc, aiohttp.ClientConnectorError):
+            raise WorkerUnreachable(f"{self._url} cannot be reached: {exc.os_error}") from exc
+        if isinstance(exc, aiohttp.InvalidURL):
+            raise WorkerUnreachable(f"{self._url!r} is no address of a worker") from exc
+        if isinstance(exc, aiohttp.ClientError | ConnectionError):
+            raise WorkerLost(f"{self._url} broke the connection off: {exc}") from exc

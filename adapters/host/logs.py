@@ -1,0 +1,27 @@
+"""Logging, configured once, from a program's main(): FastChat's line format, files on request."""
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+LINE = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
+QUIET = ("httpx", "httpcore", "urllib3", "asyncio", "aiohttp.access", "uvicorn.access")
+
+
+def configure(program: str, logdir: str = "", level: int = logging.INFO) -> None:
+    """Send every log line to stderr and, if `logdir` is not empty, to LOGDIR/<program>.log.
+
+    Files turn over daily, as FastChat's do. Standard output stays the program's own.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if logdir:
+        Path(logdir).mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            logging.handlers.TimedRotatingFileHandler(
+                Path(logdir) / f"{program}.log", when="D", utc=True, encoding="utf-8"
+            )
+        )
+    logging.basicConfig(level=level, format=LINE, handlers=handlers, force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,164 @@
+"""Serves ASGI apps on ports, several in one process, from bind to drained stop.
+
+Sockets are bound before anything else happens, so that a taken port is one sentence at once and
+not a traceback after minutes of loading. The first stop signal drains: running requests finish
+within the grace; the second one ends them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..errors import StartError
+from .systemd import notify
+
+log = logging.getLogger(__name__)
+
+GRACE = 30.0  # seconds that running requests get to finish once a stop is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The key and certificate files of an HTTPS listener."""
+
+    keyfile: str
+    certfile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One app on one address; `url` is where this machine reaches it."""
+
+    app: ASGIApp
+    sock: socket.socket
+    tls: Tls | None = None
+
+    @property
+    def port(self) -> int:
+        port: int = self.sock.getsockname()[1]
+        return port
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises StartError for a taken port."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as exc:
+        raise StartError(f"--host {host!r} is no address of this machine: {exc.strerror}") from exc
+    sock = socket.socket(family, kind, proto)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+        sock.listen(2048)  # uvicorn's own backlog
+    except OSError as exc:
+        sock.close()
+        raise StartError(
+            f"cannot listen on {host}:{port}: {exc.strerror}; "
+            "stop what uses it or choose another port"
+        ) from exc
+    sock.set_inheritable(True)
+    return sock
+
+
+def tls_from(enabled: bool, keyfile: str, certfile: str) -> Tls | None:
+    """The TLS files of `--ssl` (FastChat: SSL_KEYFILE and SSL_CERTFILE); None without the flag."""
+    if not enabled:
+        return None
+    if not (keyfile and certfile):
+        raise StartError("--ssl needs the variables SSL_KEYFILE and SSL_CERTFILE")
+    return Tls(keyfile, certfile)
+
+
+async def serve(
+    listeners: Sequence[Listener],
+    *,
+    announce_ready: bool = True,
+    on_stop: Callable[[], None] | None = None,
+    grace: float = GRACE,
+) -> None:
+    """Serve every listener until SIGINT or SIGTERM, then drain and return.
+
+    `on_stop` is called at the first signal, before draining. With `announce_ready` systemd is told
+    READY=1 once all listeners accept; an app that becomes ready later tells it by itself.
+    """
+    servers = [_Server(_config(listener, grace)) for listener in listeners]
+    with _stop_signals(servers, on_stop):
+        tasks = [
+            asyncio.create_task(server.serve(sockets=[listener.sock]), name="serve")
+            for server, listener in zip(servers, listeners, strict=True)
+        ]
+        for server in servers:
+            await server.accepting.wait()
+        if announce_ready:
+            notify("READY=1")
+        await asyncio.gather(*tasks)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but it leaves the process' signals alone and says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            self.accepting.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+
+def _config(listener: Listener, grace: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        listener.app,
+        log_config=None,
+        access_log=False,
+        ssl_keyfile=listener.tls.keyfile if listener.tls else None,
+        ssl_certfile=listener.tls.certfile if listener.tls else None,
+        timeout_graceful_shutdown=int(grace),
+        timeout_keep_alive=75,  # longer than the idle pools of our own clients (30 s)
+    )
+
+
+@contextlib.contextmanager
+def _stop_signals(
+    servers: Sequence[uvicorn.Server], on_stop: Callable[[], None] | None
+) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        again = any(server.should_exit for server in servers)
+        log.info("stopping signal=%s drain=%s", name, "no" if again else "yes")
+        if not again:
+            notify("STOPPING=1")
+            if on_stop is not None:
+                on_stop()
+        for server in servers:
+            server.should_exit = True
+            server.force_exit = server.force_exit or again
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,1 @@
+"""Model families: how they are loaded, prompted and read."""

@@ -1,0 +1,1 @@
+"""What goes over the wire, as bytes and typed bodies; no sockets."""

@@ -1,0 +1,138 @@
+"""The body and the frames of /worker_generate and /worker_generate_stream.
+
+FastChat's fields with FastChat's defaults (0.2.36, inference.py and base_model_worker.py), and
+ours beside them: `messages` or `prompt_token_ids` in place of `prompt`, `delta` for frames that
+carry only what is new. Every field is honoured or refused by name; none is ignored.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+MAX_LOGPROBS = 20  # alternatives a position, OpenAI's limit
+
+StopText = Annotated[str, Field(min_length=1)]
+
+
+class Message(BaseModel):
+    """One turn of a conversation, its content flattened to text."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class GenerateBody(BaseModel):
+    """One generation, as it goes over the wire.
+
+    temperature below 1e-5 is greedy; top_k -1 is off; `stop` texts end the answer and are not part
+    of it. `logprobs` is the number of alternatives a position (0: only the chosen token's). `echo`
+    puts the prompt before the text and is true by default, as in FastChat.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    model: str | None = None
+    prompt: str | None = None
+    prompt_token_ids: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    messages: list[Message] | None = Field(default=None, min_length=1)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, ge=0, le=1)
+    top_k: int = -1
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    max_new_tokens: int = Field(default=256, ge=1)
+    min_tokens: int = Field(default=0, ge=0)
+    stop: StopText | list[StopText] | None = None
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool = False
+    seed: int | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
+    echo: bool = True
+    delta: bool = False
+    best_of: Literal[1] | None = None
+    use_beam_search: Literal[False] | None = None
+    images: list[Any] | None = Field(default=None, max_length=0)
+
+    @field_validator("temperature", "top_p", "repetition_penalty")
+    @classmethod
+    def _finite(cls, value: float) -> float:
+        if value != value or value == float("inf"):
+            raise PydanticCustomError("out_of_range", "a number is expected, not NaN or Infinity")
+        return value
+
+    @field_validator("top_k")
+    @classmethod
+    def _top_k(cls, value: int) -> int:
+        if value == 0 or value < -1:
+            raise PydanticCustomError(
+                "out_of_range",
+                "{value} is out of Range. Either set top_k to -1 or >=1.",
+                {"value": value},
+            )
+        return value
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        for key in value or {}:
+            if not key.isdecimal():
+                raise PydanticCustomError(
+                    "refused",
+                    "'logit_bias' maps token ids to numbers; {key} is no id",
+                    {"key": key},
+                )
+        return value
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: object) -> object:
+        """FastChat's workers take any value but null for 'yes'."""
+        return {True: 0, False: None}[value] if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> "GenerateBody":
+        given = [
+            n for n in ("prompt", "prompt_token_ids", "messages") if getattr(self, n) is not None
+        ]
+        if not given:
+            raise PydanticCustomError("refused", "'prompt' is missing")
+        if len(given) > 1:
+            raise PydanticCustomError(
+                "refused", "give one of {names}, not several", {"names": " and ".join(given)}
+            )
+        return self
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object of this body: what was set, and `echo`, whose default surprises."""
+        return {**self.model_dump(exclude_unset=True, exclude_none=True), "echo": self.echo}
+
+
+class Usage(BaseModel):
+    """Tokens of one sequence."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Logprobs(BaseModel):
+    """Log-probabilities in the completions style, one entry a token.
+
+    `text_offset` is each token's place in the text, in characters. A position's `top_logprobs` maps
+    the most probable tokens to their values.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    text_offset: list[int]
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]

@@ -1,0 +1,1 @@
+"""Who serves what, and which worker gets the next request."""

@@ -1,0 +1,1 @@
+"""The chat page on port 7860."""

@@ -1,0 +1,1 @@
+"""Hosts one model on one device."""

@@ -1,0 +1,66 @@
+"""The way of one sequence's pieces from an engine's thread to the event loop. Knows no model."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from ..adapters.errors import ServeError
+from .job import Piece
+
+
+class Outbox:
+    """`put` and `close` are for the engine's thread; iteration and `leave` for the event loop.
+
+    Whoever takes a job closes its box, once, whatever happens: a reader never hangs. A reader who
+    leaves is seen by the engine as `abandoned` before its next step.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pieces: deque[Piece] = deque()  # append and popleft are atomic: no lock
+        self._news = asyncio.Event()
+        self._closed = False
+        self._error: ServeError | None = None
+        self._abandoned = False
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the reader has left; nobody will read what is put from now on."""
+        return self._abandoned
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def put(self, piece: Piece) -> None:
+        assert not self._closed, "a piece for a closed box"
+        self._pieces.append(piece)
+        self._wake()
+
+    def close(self, error: ServeError | None = None) -> None:
+        """End the sequence: after its last piece, or with the error that ended it."""
+        assert not self._closed, "a box is closed once"
+        self._error = error
+        self._closed = True
+        self._wake()
+
+    def leave(self) -> None:
+        """The reader is gone, or has read enough."""
+        self._abandoned = True
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """The pieces as they come; raises the error that the box was closed with."""
+        while True:
+            self._news.clear()
+            done = self._closed  # read before the pieces: what was put before closing is delivered
+            while self._pieces:
+                yield self._pieces.popleft()
+            if done:
+                break
+            await self._news.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _wake(self) -> None:
+        if not self._loop.is_closed():  # a process that is being stopped has no readers left
+            self._loop.call_soon_threadsafe(self._news.set)
