@@ -51,7 +51,7 @@ class Program:
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-        self._argv = list(argv)
+        self.argv = list(argv)
         self._env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **(env or {})}
         self._dir = tempfile.TemporaryDirectory(prefix="danlu-test-")
         self._log = Path(self._dir.name) / "output"
@@ -64,7 +64,7 @@ class Program:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                self._argv,
+                self.argv,
                 env=self._env,
                 cwd=self._dir.name,
                 stdin=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ class Program:
     ) -> None:
         self.stop()
         if kind is not None:
-            print(f"--- output of {' '.join(self._argv)} ---\n{self.output}")
+            print(f"--- output of {' '.join(self.argv)} ---\n{self.output}")
         self._dir.cleanup()
 
     @property
@@ -95,7 +95,7 @@ class Program:
         """Like `wait_for`, but a program that has ended fails at once, with its output."""
 
         def look() -> bool:
-            assert self.running, f"{self._argv} ended while waiting for {what}:\n{self.output}"
+            assert self.running, f"{self.argv} ended while waiting for {what}:\n{self.output}"
             return done()
 
         wait_for(look, what, seconds)
