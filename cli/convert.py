@@ -43,16 +43,16 @@ def ask(directory: Path, question: str) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
-    inputs = tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}],
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
     )
+    ids = torch.tensor([tokenizer.encode(str(prompt), add_special_tokens=False)])
+    start = ids.shape[1]
     with torch.inference_mode():
-        ids = model.generate(**inputs, max_new_tokens=ENOUGH, do_sample=False)
-    return str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+        while ids.shape[1] < start + ENOUGH and ids[0, -1] != tokenizer.eos_token_id:
+            ids = torch.cat([ids, model(ids).logits[:, -1:].argmax(-1)], dim=1)
+    return str(tokenizer.decode(ids[0, start:], skip_special_tokens=True))
 
 
 if __name__ == "__main__":

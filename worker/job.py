@@ -41,7 +41,8 @@ class Job:
     `stop` texts end the answer and are not part of it; `stop_ids` are the token ids that do, the
     model's own end tokens among them unless they are to be ignored. `max_new_tokens` fits the
     context. `logprobs` is the number of alternatives a position, None for no log-probabilities.
-    `echo` is the text to put before the answer, empty for none.
+    `echo` is the text to put before the answer, empty for none. An answer that `continues` its
+    prompt keeps the space that its first word begins with.
     """
 
     prompt_ids: tuple[int, ...]
@@ -52,6 +53,7 @@ class Job:
     min_tokens: int = 0
     logprobs: int | None = None
     echo: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The way of one sequence's pieces from an engine's thread to the event loop. Knows no model."""
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from typing import Self
 
 from ..adapters.errors import ServeError
 from .job import Piece
@@ -48,19 +49,21 @@ class Outbox:
         """The reader is gone, or has read enough."""
         self._abandoned = True
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        """The pieces as they come; raises the error that the box was closed with."""
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        """The next piece when there is one; after the last, the error that closed the box."""
         while True:
             self._news.clear()
             done = self._closed  # read before the pieces: what was put before closing is delivered
-            while self._pieces:
-                yield self._pieces.popleft()
+            if self._pieces:
+                return self._pieces.popleft()
             if done:
-                break
+                raise self._error or StopAsyncIteration
             await self._news.wait()
-        if self._error is not None:
-            raise self._error
 
     def _wake(self) -> None:
-        if not self._loop.is_closed():  # a process that is being stopped has no readers left
+        # A loop that is closed has no readers left, and the engine's thread must not die of it.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._news.set)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
@@ -16,13 +16,18 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 8 * 1024 * 1024  # bytes; a 32k-token prompt is well under 1 MiB
 DRAINED = 64 * 1024 * 1024  # bytes of a too large body that are read, so that its sender hears why
+HUNG_UP = 499  # nginx' number for a client that closed the connection
 
 Handlers: TypeAlias = Mapping[Any, ExceptionHandler]
 
 
 async def read_object(request: Request, limit: int = MAX_BODY) -> dict[str, Any]:
     """The request's JSON object, whatever its Content-Type says; raises BadRequest."""
-    raw = await read_body(request, limit)
+    return object_in(await read_body(request, limit))
+
+
+def object_in(raw: bytes) -> dict[str, Any]:
+    """The JSON object that `raw` spells; raises BadRequest."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as exc:
@@ -49,7 +54,12 @@ async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
 
 def error_handlers() -> dict[Any, ExceptionHandler]:
     """Starlette's `exception_handlers` for an app of this house."""
-    return {ServeError: answer_error, HTTPException: answer_http, Exception: answer_fault}
+    return {
+        ServeError: answer_error,
+        HTTPException: answer_http,
+        ClientDisconnect: answer_nobody,
+        Exception: answer_fault,
+    }
 
 
 async def answer_error(_: Request, exc: Exception) -> Response:
@@ -69,6 +79,12 @@ async def answer_http(request: Request, exc: Exception) -> Response:
     error = kinds.get(exc.status_code, BadRequest(exc.detail))
     body = {"detail": exc.detail, **error.envelope()}
     return JSONResponse(body, status_code=exc.status_code, headers=exc.headers)
+
+
+async def answer_nobody(_: Request, exc: Exception) -> Response:
+    """The client hung up while it was still asking: no fault of ours, and nobody reads this."""
+    assert isinstance(exc, ClientDisconnect)
+    return Response(status_code=HUNG_UP)
 
 
 async def answer_fault(request: Request, exc: Exception) -> Response:

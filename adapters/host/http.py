@@ -5,18 +5,24 @@ directly, and a proxy variable is what breaks FastChat's registration (its issue
 """
 
 import asyncio
+import contextlib
+import errno
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from ..errors import ServeError, WorkerLost, WorkerSilent, WorkerUnreachable
+from ..errors import NotReady, ServeError, WorkerLost, WorkerSilent, WorkerUnreachable
 
 AGENT = "danlu"
+PORTS = {"http": 80, "https": 443}
 CONNECT_TIMEOUT = 5.0  # seconds; a listening peer accepts within milliseconds
-IDLE = 30.0  # seconds a pooled connection is kept; shorter than the server's 75
+# Seconds a pooled connection is kept. A stock worker (uvicorn) closes after 5: a request sent just
+# then would look like a worker that died.
+IDLE = 4.0
 
 
 class Answer(Protocol):
@@ -41,9 +47,10 @@ class Http:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            headers={"User-Agent": AGENT},
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
         )
         return self
 
@@ -54,19 +61,18 @@ class Http:
     async def post(self, url: str, body: Any = None, *, timeout: float) -> Any:
         """The JSON that `url` answers to `body` within `timeout` seconds in all.
 
-        Raises WorkerUnreachable, WorkerLost, WorkerSilent, or ServeError for another status
-        than 200 or an answer that is no JSON.
+        Raises WorkerUnreachable, WorkerLost, WorkerSilent, NotReady for status 503, or ServeError
+        for another status than 200 or an answer that is no JSON.
         """
         async with self.stream(url, body, silence=timeout, total=timeout) as answer:
             raw = await answer.read()
             if answer.status != 200:
-                raise ServeError(
-                    f"{url} answered {answer.status}: {raw[:200].decode('utf-8', 'replace')}"
-                )
+                kind = NotReady if answer.status == 503 else ServeError
+                raise kind(f"{url} answered {answer.status}: {_shown(raw)}")
             try:
                 return json.loads(raw)
-            except ValueError as exc:
-                raise ServeError(f"{url} answered no JSON: {raw[:80]!r}") from exc
+            except (ValueError, RecursionError) as exc:
+                raise ServeError(f"{url} answered no JSON: {_shown(raw)}") from exc
 
     @asynccontextmanager
     async def stream(
@@ -82,11 +88,30 @@ class Http:
             total=total, sock_connect=CONNECT_TIMEOUT, sock_read=silence
         )
         with _named(url):
-            response = await self._session.post(url, json=body, timeout=timeout)
+            response = await self._session.post(
+                url, json=body, timeout=timeout, allow_redirects=False
+            )
         try:
             yield _AiohttpAnswer(url, response)
         finally:
             response.close() if not response.content.at_eof() else response.release()
+
+    async def knock(self, url: str, *, timeout: float) -> None:
+        """Connect to the server of `url` and say nothing; raises WorkerUnreachable or WorkerLost.
+
+        Cheaper than a request, and answered by the kernel of a server that is busy.
+        """
+        host, port = _endpoint(url)
+        try:
+            async with asyncio.timeout(timeout):
+                _, writer = await asyncio.open_connection(host, port)
+        except TimeoutError as exc:
+            raise WorkerLost(f"{url} accepted no connection in time") from exc
+        except OSError as exc:
+            raise _unconnected(url, exc) from exc
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class _AiohttpAnswer:
@@ -117,12 +142,45 @@ class _named:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: object
     ) -> None:
         if isinstance(exc, aiohttp.ConnectionTimeoutError):
-            raise WorkerSilent(f"{self._url} accepted no connection in time") from exc
+            raise WorkerLost(f"{self._url} accepted no connection in time") from exc
         if isinstance(exc, asyncio.TimeoutError):
             raise WorkerSilent(f"{self._url} was silent for too long") from exc
         if isinstance(exc, aiohttp.ClientConnectorError):
-            raise WorkerUnreachable(f"{self._url} cannot be reached: {exc.os_error}") from exc
-        if isinstance(exc, aiohttp.InvalidURL):
+            raise _unconnected(self._url, exc.os_error) from exc
+        if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
             raise WorkerUnreachable(f"{self._url!r} is no address of a worker") from exc
         if isinstance(exc, aiohttp.ClientError | ConnectionError):
-            raise WorkerLost(f"{self._url} broke the connection off: {exc}") from exc
+            raise WorkerLost(f"{self._url} broke the connection off: {_reason(exc)}") from exc
+
+
+def _endpoint(url: str) -> tuple[str, int]:
+    try:
+        where = urlsplit(url)
+        host, port = where.hostname, where.port or PORTS[where.scheme]
+    except (KeyError, ValueError) as exc:
+        raise WorkerUnreachable(f"{url!r} is no address of a worker") from exc
+    if not host:
+        raise WorkerUnreachable(f"{url!r} is no address of a worker")
+    return host, port
+
+
+def _unconnected(url: str, exc: OSError) -> WorkerLost:
+    """Only a refusal proves that nothing listens: a name or a route may be missing for a moment."""
+    sentence = f"{url} cannot be reached: {exc}"
+    return WorkerUnreachable(sentence) if refused(exc) else WorkerLost(sentence)
+
+
+def refused(exc: OSError) -> bool:
+    """Whether a connection failed because nothing listens.
+
+    A name with several addresses fails with one error that has their texts but no number.
+    """
+    return exc.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(exc)
+
+
+def _reason(exc: BaseException) -> str:
+    return str(exc) or type(exc).__name__
+
+
+def _shown(raw: bytes) -> str:
+    return raw[:200].decode("utf-8", "replace")

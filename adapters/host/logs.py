@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 
 LINE = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
-QUIET = ("httpx", "httpcore", "urllib3", "asyncio", "aiohttp.access", "uvicorn.access")
+QUIET = (
+    "httpx",
+    "httpcore",
+    "urllib3",
+    "asyncio",
+    "aiohttp.access",
+    "uvicorn.access",
+    "uvicorn.error",
+)
 
 
 def configure(program: str, logdir: str = "", level: int = logging.INFO) -> None:

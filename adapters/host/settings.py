@@ -14,7 +14,7 @@ range, is a `StartError`; so is a flag of FastChat's that this program knows but
 import argparse
 import dataclasses
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -60,10 +60,12 @@ def settings_from(
     *,
     prog: str | None = None,
     refused: Mapping[str, str] | None = None,
+    off: Mapping[str, Collection[str]] | None = None,
 ) -> T:
     """The settings that flags and environment spell; raises StartError for anything illegal.
 
-    `refused` maps a flag that is understood but not honoured to the sentence that says what to do.
+    `refused` maps a flag that is understood but not honoured to the sentence that says what to do;
+    `off` maps it to the values that ask for nothing and are let through.
     """
     assert dataclasses.is_dataclass(cls)
     kinds = get_type_hints(cls)
@@ -72,7 +74,8 @@ def settings_from(
         parser.add_argument(flag, nargs="?", dest=f"refused{flag}", help=argparse.SUPPRESS)
     given = vars(parser.parse_args(list(argv)))
     for flag, reason in (refused or {}).items():
-        if f"refused{flag}" in given:
+        value = given.get(f"refused{flag}", MISSING)
+        if value is not MISSING and value not in (off or {}).get(flag, ()):
             raise StartError(f"{flag} is not supported: {reason}")
     values = {}
     for field in fields(cls):

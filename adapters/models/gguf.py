@@ -7,6 +7,7 @@ transformers 4 silently takes another one and answers differently.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +21,37 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
 from ..errors import StartError
+from .checkpoint import is_gguf
 
-MAGIC = b"GGUF"
+log = logging.getLogger(__name__)
 
 # `tokenizer.ggml.pre` of the tokenizers that take every digit as a token of its own.
 SINGLE_DIGITS = frozenset(
     {"codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder"}
 )
-
-
-def is_gguf(path: Path) -> bool:
-    """Whether `path` is a file that starts as a GGUF does."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+# Those that split as GPT-2 does, and so as transformers does where it knows no better.
+LIKE_GPT2 = frozenset({"", "default", "gpt-2", "gpt2", "mpt", "olmo", "jais", "trillion"})
 
 
 def load_gguf(path: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in `dtype` on the CPU and its tokenizer; raises StartError if it is no GGUF."""
     if not is_gguf(path):
         raise StartError(f"{path} is no GGUF file; give one, or a Hugging Face model directory")
-    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    where: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(path.parent),
+        "gguf_file": path.name,
+        "local_files_only": True,
+    }
     tokenizer = AutoTokenizer.from_pretrained(**where)
-    if _pre_tokenizer(path) in SINGLE_DIGITS:
-        _split_digits(tokenizer)
+    _correct_splitting(tokenizer, _pre_tokenizer(path))
     model = AutoModelForCausalLM.from_pretrained(
         **where, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
     )
     _forget_quantizer(model)
-    return model.eval(), tokenizer
+    return model, tokenizer
 
 
 def save_as_directory(
@@ -60,9 +60,7 @@ def save_as_directory(
     """Write a directory that transformers 4 and 5 load alike."""
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    rope = getattr(model.config, "rope_parameters", None) or {}
-    if "rope_theta" in rope:
-        _amend(out / "config.json", {"rope_theta": rope["rope_theta"], "rope_scaling": None})
+    _amend(out / "config.json", _older_spelling(getattr(model.config, "rope_parameters", None)))
     _amend(
         out / "tokenizer_config.json",
         {
@@ -72,22 +70,35 @@ def save_as_directory(
     )
 
 
+def _older_spelling(rope: dict[str, Any] | None) -> dict[str, Any]:
+    """transformers 4's names for transformers 5's rotary parameters; it knows only those."""
+    if not rope or "rope_theta" not in rope:
+        return {}
+    scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+    unscaled = scaling.get("rope_type", "default") == "default"
+    return {"rope_theta": rope["rope_theta"], "rope_scaling": None if unscaled else scaling}
+
+
 def _pre_tokenizer(path: Path) -> str:
     field = GGUFReader(path).get_field("tokenizer.ggml.pre")
     return str(field.contents()) if field is not None else ""
 
 
-def _split_digits(tokenizer: PreTrainedTokenizerBase) -> None:
+def _correct_splitting(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
     backend = tokenizer.backend_tokenizer
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), backend.pre_tokenizer]
-    )
+    if kind in SINGLE_DIGITS:
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), backend.pre_tokenizer]
+        )
+    elif kind not in LIKE_GPT2 and kind not in GGUF_PRE_TOKENIZER_SPLITS:
+        log.warning("unknown pre-tokenizer, numbers and spaces may be split wrongly name=%s", kind)
 
 
 def _forget_quantizer(model: PreTrainedModel) -> None:
     """The weights are unpacked; what still says otherwise would refuse to save them."""
-    model.hf_quantizer = None
-    model.is_quantized = False
+    for name in ("hf_quantizer", "is_quantized"):
+        if name in vars(model):
+            delattr(model, name)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
 

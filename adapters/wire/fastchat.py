@@ -10,8 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import ServeError, from_code
+from .generation import Text
 
 SERVER_ERROR_MSG = "**NETWORK ERROR DUE TO HIGH TRAFFIC. PLEASE REGENERATE OR REFRESH THIS PAGE.**"
+
+MOST = 10**9  # of anything that a worker counts; sums of it stay numbers that JSON can carry
 
 
 class Lenient(BaseModel):
@@ -24,8 +27,8 @@ class WorkerStatus(Lenient):
     """What a worker serves and how busy it is; `queue_length` counts running and waiting."""
 
     model_names: list[str]
-    speed: float = Field(ge=0)
-    queue_length: int = Field(ge=0)
+    speed: float = Field(ge=0, le=MOST)
+    queue_length: int = Field(ge=0, le=MOST)
 
 
 class Capabilities(Lenient):
@@ -55,7 +58,7 @@ class HeartBeat(Lenient):
     """POST /receive_heart_beat."""
 
     worker_name: str
-    queue_length: int = Field(ge=0)
+    queue_length: int = Field(ge=0, le=MOST)
 
 
 class Departure(Lenient):
@@ -70,10 +73,16 @@ class ModelBody(Lenient):
     model: str
 
 
+class WorkerQuery(Lenient):
+    """A question to a worker about its model; FastChat's workers of one model ignore the name."""
+
+    model: str | None = None
+
+
 class CountBody(Lenient):
     """POST /count_token."""
 
-    prompt: str
+    prompt: Text
     model: str | None = None
 
 
@@ -83,7 +92,7 @@ class EmbeddingsBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     model: str | None = None
-    input: list[str] = Field(min_length=1)
+    input: list[Text] = Field(min_length=1, fail_fast=True)
     encoding_format: str | None = Field(default=None, pattern="^(float|base64)$")
 
 

@@ -7,12 +7,62 @@ carry only what is new. Every field is honoured or refused by name; none is igno
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 MAX_LOGPROBS = 20  # alternatives a position, OpenAI's limit
 
-StopText = Annotated[str, Field(min_length=1)]
+MAX_TOKEN_ID = 2**31 - 1  # no vocabulary is larger
+MAX_TOKENS = 2**31 - 1  # no context is longer
+SEEDS = (-(2**63), 2**64 - 1)  # what torch's generators take
+
+
+def valid_unicode(text: str) -> str:
+    """`text`, unless it holds half a surrogate pair: JSON can spell it, no tokenizer reads it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise PydanticCustomError(
+            "unicode", "there is half a surrogate pair at character {at}", {"at": exc.start}
+        ) from exc
+    return text
+
+
+def _top_k(value: int) -> int:
+    if value == 0 or value < -1:
+        raise PydanticCustomError(
+            "out_of_range",
+            "{value} is out of Range. Either set top_k to -1 or >=1.",
+            {"value": value},
+        )
+    return value
+
+
+def _token_ids(bias: dict[str, float]) -> dict[str, float]:
+    for key in bias:
+        if not (key.isascii() and key.isdecimal() and len(key) <= 10 and int(key) <= MAX_TOKEN_ID):
+            raise PydanticCustomError(
+                "refused",
+                "'logit_bias' maps token ids to numbers; {key} is no id",
+                {"key": repr(key[:20])},
+            )
+    return bias
+
+
+Text = Annotated[str, AfterValidator(valid_unicode)]
+StopText = Annotated[str, Field(min_length=1), AfterValidator(valid_unicode)]
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+TopK = Annotated[int, Field(le=MAX_TOKEN_ID), AfterValidator(_top_k)]
+LogitBias = Annotated[
+    dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_token_ids)
+]
 
 
 class Message(BaseModel):
@@ -21,7 +71,7 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Text
 
 
 class GenerateBody(BaseModel):
@@ -32,62 +82,32 @@ class GenerateBody(BaseModel):
     puts the prompt before the text and is true by default, as in FastChat.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str | None = None
-    prompt: str | None = None
-    prompt_token_ids: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
-    messages: list[Message] | None = Field(default=None, min_length=1)
+    prompt: Text | None = None
+    prompt_token_ids: list[TokenId] | None = Field(default=None, min_length=1, fail_fast=True)
+    messages: list[Message] | None = Field(default=None, min_length=1, fail_fast=True)
     temperature: float = Field(default=1.0, ge=0)
     top_p: float = Field(default=1.0, ge=0, le=1)
-    top_k: int = -1
+    top_k: TopK = -1
     min_p: float = Field(default=0.0, ge=0, le=1)
     repetition_penalty: float = Field(default=1.0, gt=0)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    max_new_tokens: int = Field(default=256, ge=1)
-    min_tokens: int = Field(default=0, ge=0)
+    logit_bias: LogitBias | None = None
+    max_new_tokens: int = Field(default=256, ge=1, le=MAX_TOKENS)
+    min_tokens: int = Field(default=0, ge=0, le=MAX_TOKENS)
     stop: StopText | list[StopText] | None = None
-    stop_token_ids: list[int] | None = None
+    stop_token_ids: list[TokenId] | None = None
     ignore_eos: bool = False
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=SEEDS[0], le=SEEDS[1])
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     echo: bool = True
     delta: bool = False
     best_of: Literal[1] | None = None
     use_beam_search: Literal[False] | None = None
     images: list[Any] | None = Field(default=None, max_length=0)
-
-    @field_validator("temperature", "top_p", "repetition_penalty")
-    @classmethod
-    def _finite(cls, value: float) -> float:
-        if value != value or value == float("inf"):
-            raise PydanticCustomError("out_of_range", "a number is expected, not NaN or Infinity")
-        return value
-
-    @field_validator("top_k")
-    @classmethod
-    def _top_k(cls, value: int) -> int:
-        if value == 0 or value < -1:
-            raise PydanticCustomError(
-                "out_of_range",
-                "{value} is out of Range. Either set top_k to -1 or >=1.",
-                {"value": value},
-            )
-        return value
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        for key in value or {}:
-            if not key.isdecimal():
-                raise PydanticCustomError(
-                    "refused",
-                    "'logit_bias' maps token ids to numbers; {key} is no id",
-                    {"key": key},
-                )
-        return value
 
     @field_validator("logprobs", mode="before")
     @classmethod

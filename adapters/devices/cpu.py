@@ -1,0 +1,56 @@
+"""The host's processor."""
+
+import os
+
+import torch
+
+from .device import Device
+
+
+class CPU:
+    """Threads need no context here; what they compete for is cores.
+
+    A thread of OpenMP's that waits for a core held by another team spins on it, so two requests
+    with two threads each on two cores are several times slower than with one thread each.
+    OMP_NUM_THREADS is the user's word and is left alone.
+    """
+
+    name = "cpu"
+
+    def __init__(self, cores: int = 0, fixed: bool | None = None) -> None:
+        self._cores = cores or torch.get_num_threads()
+        self._fixed = "OMP_NUM_THREADS" in os.environ if fixed is None else fixed
+
+    def bind_thread(self) -> None:
+        """A thread of the host is bound to the host."""
+
+    def share(self, running: int) -> None:
+        threads = max(1, self._cores // max(1, running))
+        if not self._fixed and torch.get_num_threads() != threads:  # the calling thread's number
+            torch.set_num_threads(threads)
+
+    def free_memory(self) -> int:
+        if "SC_AVPHYS_PAGES" not in os.sysconf_names:  # macOS
+            return 0
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def release_memory(self) -> None:
+        """torch's CPU allocator keeps nothing."""
+
+    def is_out_of_memory(self, exc: BaseException) -> bool:
+        return isinstance(exc, MemoryError | torch.OutOfMemoryError) or (
+            isinstance(exc, RuntimeError) and "not enough memory" in str(exc)
+        )
+
+
+class CPUs:
+    """There is one, always."""
+
+    def count(self) -> int:
+        return 1
+
+    def why_none(self) -> str:
+        return "it always is"
+
+    def open(self, index: int) -> Device:
+        return CPU()

@@ -1,0 +1,176 @@
+"""Brings a checkpoint and its tokenizer into memory. Never asks a network."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from ..errors import StartError
+from . import facts
+from .checkpoint import Checkpoint, checkpoint_at
+from .gguf import load_gguf
+from .progress import Report, reported
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# Weights of these were trained for something else; some would load all the same, and babble.
+OTHER_TASKS = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+    "ForPreTraining",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model in its device's memory, and what must be known of it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    context_length: int
+    end_ids: frozenset[int]
+    vocabulary: int
+
+
+def load_model(
+    path: Path,
+    device: str,
+    *,
+    dtype: str | None = None,
+    context_length: int | None = None,
+    trust_remote_code: bool = False,
+    report: Report = lambda fraction, detail: None,
+) -> LoadedModel:
+    """The model at `path` on `device`; raises StartError with what is wrong in one sentence.
+
+    Call it on a thread that is bound to the device: weights are read into the host's memory first,
+    because transformers reads them on threads of its own. `context_length` can only shorten the
+    model's own.
+    """
+    checkpoint = checkpoint_at(path)
+    with _in_one_sentence(path), reported(report):
+        if checkpoint.gguf:
+            model, tokenizer = load_gguf(path, chosen_dtype(dtype, device, None))
+        else:
+            model, tokenizer = _load_directory(checkpoint, device, dtype, trust_remote_code)
+        report(1.0, f"moving to {device}")
+        model.to(device)  # type: ignore[arg-type]
+    model.train(False)
+    model.requires_grad_(False)
+    log.info("model loaded path=%s dtype=%s device=%s", path, model.dtype, device)
+    return LoadedModel(
+        model,
+        tokenizer,
+        _context(model, tokenizer, context_length),
+        facts.end_ids(model, tokenizer),
+        facts.vocabulary(model),
+    )
+
+
+def chosen_dtype(wanted: str | None, device: str, stated: torch.dtype | None) -> torch.dtype:
+    """What was asked for; else float32 on the host, which has no fast halves everywhere; else the
+    checkpoint's own, with float16 for one that states none or a full one."""
+    if wanted is not None:
+        return DTYPES[wanted]
+    if device == "cpu":
+        return torch.float32
+    return torch.bfloat16 if stated == torch.bfloat16 else torch.float16
+
+
+def _load_directory(
+    checkpoint: Checkpoint, device: str, dtype: str | None, trust_remote_code: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    _check_family(checkpoint, trust_remote_code)
+    shared: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(checkpoint.path, **shared)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, **shared)
+    # With output_loading_info a pair comes back, which the annotations do not tell.
+    read: Any = AutoModelForCausalLM.from_pretrained(
+        checkpoint.path,
+        config=config,
+        dtype=chosen_dtype(dtype, device, _stated(config)),
+        output_loading_info=True,
+        **shared,
+    )
+    model, found = read
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise StartError(
+            f"{checkpoint.path} lacks weights of its {type(model).__name__}: {missing[0]}"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        )
+    return model, tokenizer
+
+
+def _check_family(checkpoint: Checkpoint, trust_remote_code: bool) -> None:
+    """transformers knows the architecture, or its code is there and trusted; it is a causal LM."""
+    config, path = checkpoint.config, checkpoint.path
+    kind, code = config.get("model_type", ""), config.get("auto_map", {})
+    names = config.get("architectures") or []
+    if names and all(str(name).endswith(OTHER_TASKS) for name in names):
+        raise StartError(f"{path} holds a {names[0]}, which is no causal language model")
+    if kind in CONFIG_MAPPING and CONFIG_MAPPING[kind] in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return
+    if "AutoModelForCausalLM" in code or "AutoModel" in code:
+        if not trust_remote_code:
+            raise StartError(
+                f"{path} brings its own code for {kind or 'its'} models; "
+                "start with --trust-remote-code if you trust it"
+            )
+        return
+    if kind in CONFIG_MAPPING:
+        raise StartError(f"{path} is a {kind} model, which is no causal language model")
+    raise StartError(
+        f"{path} is a {kind!r} model, which transformers {transformers.__version__} does not know"
+    )
+
+
+def _stated(config: PretrainedConfig) -> torch.dtype | None:
+    dtype = getattr(config.get_text_config(), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else None
+
+
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wanted: int | None) -> int:
+    limit = facts.stated_length(model.config)
+    if wanted is None:
+        return facts.context_length(model.config, tokenizer)
+    if limit is not None and wanted > limit:
+        raise StartError(
+            f"--context-length {wanted} is more than the {limit} tokens that the model is made for"
+        )
+    return wanted
+
+
+@contextmanager
+def _in_one_sentence(path: Path) -> Iterator[None]:
+    """Anything may go wrong in a foreign file; whoever starts a program wants one sentence."""
+    try:
+        yield
+    except StartError:
+        raise
+    except Exception as exc:
+        log.debug("loading failed", exc_info=True)
+        reason = next((line for line in str(exc).splitlines() if line.strip()), "")
+        raise StartError(
+            f"{path} cannot be loaded: {reason or type(exc).__name__} ({type(exc).__name__})"
+        ) from exc

@@ -1,0 +1,109 @@
+"""What a worker's frames say, one piece at a time, whichever of the two kinds of frames it sends.
+
+Ours carry what is new (`delta`), stock FastChat's the whole text so far. Pure: no socket.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import WorkerLost
+from .deltas import Deltas, LogprobDeltas
+
+LEAST = -9999.0  # OpenAI's log-probability of what cannot be; JSON has no infinity
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """New text of an answer. `whole` is all of it, where the worker says so; counts are totals."""
+
+    text: str
+    whole: str | None = None
+    logprobs: dict[str, Any] | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Frames(Protocol):
+    """Reads one answer's frames in their order."""
+
+    def piece(self, frame: Mapping[str, Any]) -> Piece: ...
+
+    def end(self) -> Piece | None:
+        """What the end of the stream adds; raises WorkerLost if the answer is not complete."""
+        ...
+
+
+class NewFrames:
+    """Frames of ours, asked for with `delta`."""
+
+    def __init__(self) -> None:
+        self._finished = False
+
+    def piece(self, frame: Mapping[str, Any]) -> Piece:
+        reason = frame.get("finish_reason")
+        self._finished = self._finished or reason is not None
+        return _piece(frame, _text(frame, "delta"), None, frame.get("logprobs"))
+
+    def end(self) -> None:
+        if not self._finished:
+            raise WorkerLost("the worker ended the stream in the middle of an answer")
+
+
+class WholeFrames:
+    """Frames of FastChat's, which repeat the text; some workers of it name no finish_reason."""
+
+    def __init__(self) -> None:
+        self._deltas, self._logprobs = Deltas(), LogprobDeltas()
+        self._last: Piece | None = None
+        self._names_reasons = False
+
+    def piece(self, frame: Mapping[str, Any]) -> Piece:
+        self._names_reasons = self._names_reasons or "finish_reason" in frame
+        whole = _text(frame, "text")
+        new = self._deltas.feed(whole, final=frame.get("finish_reason") is not None)
+        self._last = _piece(frame, new, whole, self._logprobs.feed(frame.get("logprobs")))
+        return self._last
+
+    def end(self) -> Piece | None:
+        last = self._last
+        if last is None:
+            raise WorkerLost("the worker ended the stream without a frame")
+        if last.finish_reason is not None:
+            return None
+        if self._names_reasons:
+            raise WorkerLost("the worker ended the stream in the middle of an answer")
+        assert last.whole is not None, "a frame of FastChat's has the whole text"
+        rest = self._deltas.feed(last.whole, final=True)
+        return Piece(rest, last.whole, None, "stop", last.prompt_tokens, last.completion_tokens)
+
+
+def _text(frame: Mapping[str, Any], key: str) -> str:
+    text = frame.get(key)
+    if not isinstance(text, str):
+        raise WorkerLost(f"the worker sent a frame without {key!r}: {str(frame)[:80]}")
+    return text
+
+
+def _piece(
+    frame: Mapping[str, Any], new: str, whole: str | None, logprobs: dict[str, Any] | None
+) -> Piece:
+    usage = frame.get("usage") or {}
+    return Piece(
+        new,
+        whole,
+        _finite(logprobs) if logprobs else None,
+        frame.get("finish_reason"),
+        usage.get("prompt_tokens", 0),
+        usage.get("completion_tokens", 0),
+    )
+
+
+def _finite(logprobs: dict[str, Any]) -> dict[str, Any]:
+    values = [None if v is None else max(v, LEAST) for v in logprobs.get("token_logprobs", ())]
+    tops = [
+        {token: max(v, LEAST) for token, v in (top or {}).items()}
+        for top in logprobs.get("top_logprobs") or ()
+    ]
+    return {**logprobs, "token_logprobs": values, "top_logprobs": tops}

@@ -1,0 +1,125 @@
+"""`danlu chat`: a conversation with a model in this terminal, without servers.
+
+FastChat's `fastchat.serve.cli`, flag by flag; the model runs in the worker's engine, in this
+process.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ..adapters.host import logs
+from ..adapters.host.settings import knob, settings_from
+from ..worker.checks import checked
+from ..worker.engine import Engine
+from ..worker.loading import Progress
+from ..worker.settings import OFF, REFUSED, WorkerSettings
+from ..worker.showing import Shown
+from .dialogue import Dialogue
+from .speaker import EngineSpeaker, Wishes
+from .styles import style_named
+from .talk import Talk
+
+PREFIX = "DANLU_CHAT_"
+
+
+def as_the_worker(name: str) -> Any:
+    """The worker's knob of that name: a model is described the same way everywhere."""
+    (found,) = (f for f in fields(WorkerSettings) if f.name == name)
+    return field(default=found.default, metadata=found.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """Talks to a model in this terminal; !!exit or an empty line ends it."""
+
+    model_path: str = as_the_worker("model_path")
+    device: str = as_the_worker("device")
+    gpus: str = as_the_worker("gpus")
+    num_gpus: int = as_the_worker("num_gpus")
+    dtype: str | None = as_the_worker("dtype")
+    revision: str = as_the_worker("revision")
+    trust_remote_code: bool = as_the_worker("trust_remote_code")
+    context_length: int | None = as_the_worker("context_length")
+    conv_template: str | None = as_the_worker("conv_template")
+    conv_system_msg: str = knob("", "system message; the template's own if not given")
+    temperature: float = knob(0.7, "below 1e-5 always takes the most probable token", low=0)
+    repetition_penalty: float = knob(
+        1.0, "above 1 makes repetitions less probable", low=0, aliases=("--repetition_penalty",)
+    )
+    max_new_tokens: int = knob(512, "tokens of an answer at most", low=1)
+    seed: int | None = knob(None, "makes the same questions get the same answers")
+    no_history: bool = knob(False, "let every question stand alone")
+    style: str = knob(
+        "simple",
+        "plain lines, an editable line and Markdown, or marked messages for a program",
+        choices=("simple", "rich", "programmatic"),
+    )
+    multiline: bool = knob(False, "Enter makes a new line and Esc Enter sends (style rich)")
+    mouse: bool = knob(False, "place the cursor with the mouse (style rich)")
+    debug: bool = knob(False, "show tokens and speed after each answer")
+
+
+CHAT_REFUSED = {
+    **REFUSED,
+    "--judge-sent-end": "an answer ends where the model ends it; leave it out",
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    settings = settings_from(
+        ChatSettings, argv, os.environ, PREFIX, prog="danlu chat", refused=CHAT_REFUSED, off=OFF
+    )
+    style = style_named(settings.style, multiline=settings.multiline, mouse=settings.mouse)
+    worker = checked(worker_settings(settings))
+    logs.configure("chat", level=logging.WARNING)
+    engine = _load(worker)
+    try:
+        with asyncio.Runner() as runner:
+            wishes = Wishes(
+                settings.temperature, settings.repetition_penalty, settings.max_new_tokens
+            )
+            conversation = engine.card.conversation
+            Dialogue(
+                Talk(conversation["name"], conversation["roles"], settings.conv_system_msg),
+                style,
+                EngineSpeaker(engine, runner, wishes),
+                remembers=not settings.no_history,
+                debug=settings.debug,
+            ).run()
+    finally:
+        engine.close()
+
+
+def worker_settings(settings: ChatSettings) -> WorkerSettings:
+    """The worker that holds this chat's model: one request at a time, every token shown."""
+    return WorkerSettings(
+        model_path=settings.model_path,
+        device=settings.device,
+        gpus=settings.gpus,
+        num_gpus=settings.num_gpus,
+        dtype=settings.dtype,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        context_length=settings.context_length,
+        conv_template=settings.conv_template,
+        seed=settings.seed,
+        limit_worker_concurrency=1,
+        stream_interval=1,
+        no_register=True,
+    )
+
+
+def _load(worker: WorkerSettings) -> Engine:
+    """Imports torch, and says on standard error how far it is."""
+    progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
+    progress.set(0.0, "importing libraries")
+    from ..worker.thread_engine import load_engine
+
+    engine = load_engine(worker, progress)
+    progress.set(1.0)
+    return engine

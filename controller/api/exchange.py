@@ -1,0 +1,61 @@
+"""One question to a worker and its JSON answer; what went wrong over there comes back as ours."""
+
+import json
+from typing import Any
+
+from ...adapters.errors import ServeError, UnknownRoute, WorkerLost, from_code
+from ...adapters.host.http import Http
+from ...adapters.wire.fastchat import error_in
+
+
+async def exchange(http: Http, url: str, body: Any, *, timeout: float) -> dict[str, Any]:
+    """The object that `url` answers; raises the error that it reports, in whichever form.
+
+    Raises UnknownRoute where a worker does not have the route.
+    """
+    async with http.stream(url, body, silence=timeout, total=timeout) as answer:
+        raw = await answer.read()
+    if answer.status != 200:
+        raise reported(url, answer.status, raw)
+    data = _object(raw)
+    if data is None:
+        raise WorkerLost(f"{url} answered no JSON object: {raw[:80]!r}")
+    error = error_in(data)
+    if error is not None:
+        raise error
+    return data
+
+
+def reported(url: str, status: int, raw: bytes) -> ServeError:
+    """The error in an answer with another status than 200: a frame, an envelope, or neither."""
+    data = _object(raw.rstrip(b"\0")) or {}
+    error = error_in(data)
+    if error is not None:
+        return error
+    code, message = data.get("code"), data.get("message")
+    if isinstance(code, int) and isinstance(message, str):
+        return _named(from_code(code, message), data)
+    if status in (404, 405):
+        return UnknownRoute(f"{url} does not exist")
+    return ServeError(f"{url} answered {status}: {raw[:200].decode('utf-8', 'replace')}")
+
+
+def _named(error: ServeError, data: dict[str, Any]) -> ServeError:
+    detail = data.get("error")
+    error.param = detail.get("param") if isinstance(detail, dict) else None
+    return UnknownRoute(str(error)) if _is_unknown_route(detail) else error
+
+
+def _is_unknown_route(detail: Any) -> bool:
+    return isinstance(detail, dict) and detail.get("code") in (
+        UnknownRoute.slug,
+        "method_not_allowed",
+    )
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None

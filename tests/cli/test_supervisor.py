@@ -1,0 +1,139 @@
+"""Several programs kept running: their order, their crashes, their ends."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from support.scripted import Shown, a_program, deeds, look_for_file, pid_of
+
+from danlu.adapters.errors import StartError
+from danlu.cli.restarts import Policy
+from danlu.cli.supervisor import GaveUp, Program, Supervisor
+
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
+
+SOON = 30.0  # seconds that small processes get on a busy machine
+HASTY = Policy(first_pause=0.01, longest_pause=0.02, limit=3)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON):
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def supervised(
+    *programs: Program, shown: Shown | None = None, grace: float = SOON
+) -> AsyncIterator[tuple[Supervisor, "asyncio.Task[None]"]]:
+    """A supervisor at work; whatever is left of its programs ends with the block."""
+    supervisor = Supervisor(programs, shown or Shown(), look_for_file, policy=HASTY, grace=grace)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor, task
+    finally:
+        supervisor.stop()
+        await asyncio.wait([task])
+
+
+def three(place: Path, how: Sequence[str] = ("serves",) * 3) -> tuple[Program, ...]:
+    return (
+        a_program(place, "controller", how[0]),
+        a_program(place, "worker", how[1], needs=("controller",)),
+        a_program(place, "webui", how[2], needs=("controller",)),
+    )
+
+
+async def test_they_start_in_order_and_stop_in_the_reverse_one(tmp_path: Path) -> None:
+    async with supervised(*three(tmp_path)) as (supervisor, task):
+        await supervisor.ready()
+        supervisor.stop()
+        await task
+    starts, ends = deeds(tmp_path)[:3], deeds(tmp_path)[3:]
+    assert starts[0] == "controller starts"
+    assert sorted(starts[1:]) == ["webui starts", "worker starts"]
+    assert ends == ["webui ends", "worker ends", "controller ends"]
+
+
+async def test_one_that_needs_another_waits_until_that_is_ready(tmp_path: Path) -> None:
+    shown = Shown()
+    async with supervised(*three(tmp_path, ["loads", "serves", "serves"]), shown=shown):
+        await until(lambda: "controller: controller says hello" in shown.lines)
+        assert deeds(tmp_path) == ["controller starts"]
+        (tmp_path / "controller.ready").touch()
+        await until(lambda: len(deeds(tmp_path)) == 3)
+
+
+async def test_a_killed_one_is_started_again_and_the_others_stay(tmp_path: Path) -> None:
+    shown = Shown()
+    async with supervised(*three(tmp_path), shown=shown) as (supervisor, _):
+        await supervisor.ready()
+        first = pid_of(tmp_path, "worker")
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: pid_of(tmp_path, "worker") != first)
+        await supervisor.ready()
+    assert "danlu: worker ended with SIGKILL; it is started again in 0.01 s" in shown.lines
+    assert sorted(d for d in deeds(tmp_path) if d.endswith("starts")) == [
+        "controller starts",
+        "webui starts",
+        "worker starts",
+        "worker starts",
+    ]
+
+
+async def test_one_that_cannot_start_ends_all_with_its_sentence(tmp_path: Path) -> None:
+    async with supervised(*three(tmp_path, ["serves", "cannot", "serves"])) as (_, task):
+        with pytest.raises(StartError, match="^worker cannot start: there is no such model$"):
+            await task
+    assert deeds(tmp_path).count("worker starts") == 1
+    assert deeds(tmp_path)[-1] == "controller ends"
+
+
+async def test_one_that_keeps_crashing_ends_all(tmp_path: Path) -> None:
+    async with supervised(*three(tmp_path, ["serves", "crashes", "serves"])) as (_, task):
+        with pytest.raises(GaveUp, match="worker keeps ending, at last with exit status 1"):
+            await task
+    assert deeds(tmp_path).count("worker starts") == 1 + HASTY.limit
+    assert deeds(tmp_path)[-1] == "controller ends"
+
+
+async def test_a_second_stop_ends_those_that_take_their_time(tmp_path: Path) -> None:
+    async with supervised(*three(tmp_path, ["deaf"] * 3)) as (supervisor, task):
+        await supervisor.ready()
+        supervisor.stop()
+        done, _ = await asyncio.wait([task], timeout=0.3)
+        assert not done
+        supervisor.stop()
+        await asyncio.wait_for(task, SOON)
+    assert not any(deed.endswith("ends") for deed in deeds(tmp_path))
+
+
+async def test_one_that_does_not_end_in_time_is_killed_and_the_rest_still_stops(
+    tmp_path: Path,
+) -> None:
+    async with supervised(*three(tmp_path, ["serves", "deaf", "serves"]), grace=0.3) as (s, task):
+        await s.ready()
+        s.stop()
+        await asyncio.wait_for(task, SOON)
+    assert deeds(tmp_path)[3:] == ["webui ends", "controller ends"]
+
+
+async def test_a_stop_while_one_waits_to_be_started_starts_nothing_more(tmp_path: Path) -> None:
+    async with supervised(*three(tmp_path, ["loads", "serves", "serves"])) as (supervisor, task):
+        await until(lambda: bool(deeds(tmp_path)))
+        supervisor.stop()
+        await task
+    assert deeds(tmp_path) == ["controller starts", "controller ends"]
+
+
+async def test_lines_of_all_are_shown_with_their_names(tmp_path: Path) -> None:
+    shown = Shown()
+    async with supervised(*three(tmp_path), shown=shown) as (supervisor, _):
+        await supervisor.ready()
+    for name in ("controller", "worker", "webui"):
+        assert f"{name}: {name} says hello" in shown.lines
+        assert f"danlu: {name} is ready" in shown.lines

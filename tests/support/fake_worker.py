@@ -1,0 +1,52 @@
+"""`python -m support.fake_worker`: the worker program, whole, around an engine without a model.
+
+Words in a prompt change the answer: SLOW waits between pieces until its reader leaves or the engine
+closes, BOOM is an error. A word in the file `load` beside the model's config.json changes the
+loading: `fail` is an error, `hang` never ends.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from danlu.adapters.errors import StartError
+from danlu.worker.__main__ import main
+from danlu.worker.engine import Engine
+from danlu.worker.job import Job
+from danlu.worker.loading import Progress
+from danlu.worker.settings import WorkerSettings
+
+from .engines import FakeEngine, Step, pieces, text_of
+
+ANSWER = ("All ", "is ", "well.")
+
+
+def script(job: Job) -> Iterator[Step]:
+    text = text_of(job)
+    if "BOOM" in text:
+        raise RuntimeError("kaboom")
+    told = pieces(job, ANSWER)
+    yield next(told)
+    if "SLOW" in text:
+        yield threading.Event()
+    if "PAUSE" in text:
+        threading.Event().wait(2)
+    yield from told
+
+
+def load(settings: WorkerSettings, progress: Progress) -> Engine:
+    told = Path(settings.model_path) / "load"
+    word = told.read_text() if told.exists() else ""
+    if word == "fail":
+        raise StartError(f"{settings.model_path!r} holds no weights; give a complete directory")
+    if word == "break":
+        raise RuntimeError("a defect\nof several lines")
+    progress.set(0.5, "weights")
+    if word == "hang":
+        threading.Event().wait()
+    return FakeEngine(script, threads=settings.limit_worker_concurrency)
+
+
+if __name__ == "__main__":
+    sys.exit(main(load))

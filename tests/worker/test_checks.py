@@ -1,0 +1,110 @@
+"""What is wrong with a worker's settings is said before anything is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.adapters.errors import StartError
+from danlu.worker.checks import checked
+from danlu.worker.settings import WorkerSettings
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """What looks like a model directory from far away."""
+    (tmp_path / "config.json").write_text("{}")
+    return str(tmp_path)
+
+
+def refusal(**settings: Any) -> str:
+    with pytest.raises(StartError) as caught:
+        checked(WorkerSettings(**settings))
+    return str(caught.value)
+
+
+def test_no_path_at_all() -> None:
+    assert refusal().startswith("--model-path is missing; give the directory")
+
+
+def test_a_path_that_does_not_exist() -> None:
+    said = refusal(model_path="/no/such/model")
+    assert said.startswith("--model-path '/no/such/model' does not exist; give the directory")
+
+
+def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
+    assert "is no model directory: it has no config.json" in refusal(model_path=str(tmp_path))
+
+
+def test_a_file_that_is_no_gguf(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"PK\x03\x04")
+    assert "is a file but no GGUF; give a .gguf file" in refusal(model_path=str(file))
+
+
+def test_a_gguf_file_is_a_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF\x03\x00\x00\x00")
+    assert checked(WorkerSettings(model_path=str(file))).names == ("model",)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "npu", "npu:1", "cuda:15"])
+def test_a_device_that_we_have(device: str, model: str) -> None:
+    assert checked(WorkerSettings(model_path=model, device=device)).device == device
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "npu:", "npu:x", "cpu:0", "NPU", ""])
+def test_a_device_that_we_do_not_have(device: str, model: str) -> None:
+    said = refusal(model_path=model, device=device)
+    assert said.startswith(f"--device {device!r} is not supported; one of auto, cpu, cuda, npu")
+
+
+def test_a_worker_serves_one_card(model: str) -> None:
+    said = refusal(model_path=model, device="npu", num_gpus=2)
+    assert "start one worker a card, with --device npu:0 and so on" in said
+    assert "with --gpus 0 and so on" in refusal(model_path=model, device="npu", gpus="0,1")
+
+
+def test_gpus_chooses_the_card(model: str) -> None:
+    assert checked(WorkerSettings(model_path=model, device="npu", gpus="3")).device == "npu:3"
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", "npu:1"])
+def test_gpus_that_would_mean_nothing_is_refused(device: str, model: str) -> None:
+    said = refusal(model_path=model, device=device, gpus="0")
+    assert said == f"--gpus 0 needs --device cuda or npu, not {device!r}"
+
+
+def test_a_revision_is_for_a_hub(model: str) -> None:
+    assert "--revision 'v2' chooses a version on a model hub" in refusal(
+        model_path=model, revision="v2"
+    )
+
+
+def test_a_template_that_fastchat_does_not_have(model: str) -> None:
+    assert "--conv-template 'glm9' is unknown; one of" in refusal(
+        model_path=model, conv_template="glm9"
+    )
+
+
+def test_an_address_that_is_no_url(model: str) -> None:
+    said = refusal(model_path=model, controller_address=("localhost:21001",))
+    assert said.startswith("--controller-address wants a URL such as http://")
+    said = refusal(model_path=model, worker_address="10.0.0.1:21002")
+    assert said.startswith("--worker-address wants a URL such as http://")
+
+
+def test_nobody_to_register_with(model: str) -> None:
+    said = refusal(model_path=model, controller_address=())
+    assert said == "--controller-address is empty; give one, or --no-register"
+    assert checked(WorkerSettings(model_path=model, controller_address=(), no_register=True))
+
+
+def test_addresses_lose_their_last_slash(model: str) -> None:
+    settings = checked(
+        WorkerSettings(
+            model_path=model, worker_address="http://w:1/", controller_address=("http://c:2/",)
+        )
+    )
+    assert settings.worker_address == "http://w:1"
+    assert settings.controller_address == ("http://c:2",)

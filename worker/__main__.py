@@ -1,0 +1,49 @@
+"""`python -m danlu.worker`: one model on one device, served to a controller."""
+
+import asyncio
+import logging
+import os
+import sys
+
+from ..adapters.host import logs, program
+from ..adapters.host.serving import bind
+from .checks import checked
+from .engine import Engine
+from .hosting import Loader, host
+from .loading import Progress
+from .settings import WorkerSettings, worker_settings
+from .showing import Shown
+
+
+def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
+    """Imports torch: on the loading thread, so that the port answers meanwhile."""
+    progress.set(0.0, "importing libraries")
+    from .thread_engine import load_engine
+
+    return load_engine(settings, progress)
+
+
+def main(load: Loader = load_engine) -> int:
+    """The program; its exit status."""
+    return program.run("danlu-worker", lambda: _work(load))
+
+
+def _work(load: Loader) -> None:
+    settings = checked(worker_settings(sys.argv[1:], os.environ))
+    level = logging.DEBUG if settings.debug else logging.INFO
+    logs.configure("worker", settings.log_dir, level)
+    sock = bind(settings.host, settings.port)
+    progress = Progress(Shown(settings.names[0], sys.stderr if sys.stderr.isatty() else None))
+    if not asyncio.run(host(settings, sock, load, progress)):
+        _leave_loading_behind()
+
+
+def _leave_loading_behind() -> None:
+    """End now: the interpreter's own way out would trip over a thread in the middle of torch."""
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

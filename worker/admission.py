@@ -1,0 +1,95 @@
+"""Checks a generation body against the model and makes it a job. Does no work on the device."""
+
+from collections.abc import Iterable
+
+from ..adapters.errors import OutOfRange, PromptTooLong
+from ..adapters.wire.generation import GenerateBody
+from .job import Job, Sampling
+from .prompting import Asked, Prompting
+
+# Every field: what the engine cannot do, the body's own types refuse (best_of 2, beams, images).
+HONOURED = frozenset(GenerateBody.model_fields)
+
+
+class Admission:
+    """The door: behind it only legal values. Read by any thread."""
+
+    def __init__(
+        self,
+        prompting: Prompting,
+        *,
+        context_length: int,
+        vocabulary: int,
+        end_ids: frozenset[int],
+        seed: int | None = None,
+    ) -> None:
+        self._prompting = prompting
+        self._context = context_length
+        self._vocabulary = vocabulary
+        self._ends = end_ids
+        self._seed = seed
+
+    def admit(self, body: GenerateBody) -> Job:
+        """The job that `body` asks for; raises BadRequest and its kin."""
+        self._check_ids("prompt_token_ids", body.prompt_token_ids or ())
+        self._check_ids("logit_bias", map(int, body.logit_bias or ()))
+        if body.min_tokens > body.max_new_tokens:
+            raise OutOfRange(
+                f"{body.min_tokens} is greater than 'max_new_tokens', {body.max_new_tokens}"
+                " - 'min_tokens'",
+                param="min_tokens",
+            )
+        asked = self._prompting.ask(body)
+        room = self._room(len(asked.ids))
+        return Job(
+            prompt_ids=asked.ids,
+            max_new_tokens=min(body.max_new_tokens, room),
+            sampling=self._sampling(body),
+            stop=_texts(body.stop) + (() if body.ignore_eos else asked.stop),
+            stop_ids=self._stop_ids(body, asked),
+            min_tokens=body.min_tokens,
+            logprobs=body.logprobs,
+            echo=asked.text if body.echo else "",
+            continues=asked.continues,
+        )
+
+    def _room(self, taken: int) -> int:
+        """Tokens that are left for the answer; the sentence is FastChat's."""
+        if taken >= self._context:
+            raise PromptTooLong(
+                f"This model's maximum context length is {self._context} tokens. However, your "
+                f"messages resulted in {taken} tokens. Please reduce the length of the messages."
+            )
+        return self._context - taken
+
+    def _sampling(self, body: GenerateBody) -> Sampling:
+        return Sampling(
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=max(body.top_k, 0),
+            min_p=body.min_p,
+            repetition_penalty=body.repetition_penalty,
+            presence_penalty=body.presence_penalty,
+            frequency_penalty=body.frequency_penalty,
+            logit_bias=tuple((int(k), v) for k, v in (body.logit_bias or {}).items()),
+            seed=self._seed if body.seed is None else body.seed,
+        )
+
+    def _stop_ids(self, body: GenerateBody, asked: Asked) -> frozenset[int]:
+        own = frozenset() if body.ignore_eos else self._ends.union(asked.stop_ids)
+        return own.union(body.stop_token_ids or ())
+
+    def _check_ids(self, field: str, ids: Iterable[int]) -> None:
+        for token in ids:
+            if token >= self._vocabulary:
+                raise OutOfRange(
+                    f"{token} is not less than {self._vocabulary}, the size of the vocabulary"
+                    f" - '{field}'",
+                    param=field,
+                )
+
+
+def _texts(stop: str | list[str] | None) -> tuple[str, ...]:
+    if stop is None:
+        return ()
+    return (stop,) if isinstance(stop, str) else tuple(stop)

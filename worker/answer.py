@@ -1,0 +1,87 @@
+"""Turns one sequence's tokens into the pieces that its reader gets. Knows no model, no tensors."""
+
+from collections.abc import Sequence
+
+from ..adapters.wire.generation import Usage
+from .detokenizer import Detokenizer
+from .job import FinishReason, Job, Piece
+from .logprobs import Ledger
+from .sampler import Choice
+from .stops import Stops
+from .vocabulary import Vocabulary
+
+
+class Answer:
+    """Owned by the thread that runs the sequence. `interval` is the number of tokens a piece.
+
+    A token's `text_offset` is the length of the text before it, the echo included; its
+    log-probability is published with the piece that has its text.
+    """
+
+    def __init__(self, job: Job, vocabulary: Vocabulary, interval: int = 1) -> None:
+        self._job = job
+        self._vocabulary = vocabulary
+        self._interval = interval
+        self._detokenizer = Detokenizer(
+            vocabulary.decode, vocabulary.special, job.prompt_ids if job.continues else ()
+        )
+        self._stops = Stops(job.stop)
+        self._ledger = Ledger(vocabulary.spell)
+        self._pending = job.echo  # certain, and in no piece yet
+        self._certain = len(job.echo)  # characters that are in pieces or pending
+        self._spelled = len(job.echo)  # characters so far, those that are held back included
+        self._produced = 0
+
+    def quote(self, choices: Sequence[Choice]) -> None:
+        """The prompt's tokens, for an echo with log-probabilities."""
+        reader = Detokenizer(self._vocabulary.decode, self._vocabulary.special)
+        offset = 0
+        for choice in choices:
+            self._ledger.add(choice, min(offset, len(self._job.echo)))
+            offset += len(reader.feed(choice.token))
+
+    def add(self, choice: Choice) -> FinishReason | None:
+        """One more token; why the sequence has ended, if it has."""
+        self._produced += 1
+        if choice.token in self._job.stop_ids:
+            self._flush()
+            return "stop"
+        if self._job.logprobs is not None:
+            self._ledger.add(choice, self._spelled)
+        self._spell(self._detokenizer.feed(choice.token))
+        if not self._stops.hit and self._produced == self._job.max_new_tokens:
+            self._flush()
+            return "stop" if self._stops.hit else "length"
+        return "stop" if self._stops.hit else None
+
+    def piece(self, finish: FinishReason | None) -> Piece | None:
+        """What is certain since the last piece; None while it is not yet time for one."""
+        if finish is None and (not self._pending or (self._produced - 1) % self._interval):
+            return None
+        text, self._pending = self._pending, ""
+        end = None if finish and not self._stops.hit else self._certain
+        logprobs = self._ledger.take(end) if self._job.logprobs is not None else None
+        return Piece(text, self._usage(), logprobs, finish)
+
+    def _spell(self, text: str) -> None:
+        self._spelled += len(text)
+        if self._produced > self._job.min_tokens:  # until then nothing ends the answer
+            text = self._stops.feed(text)
+        self._let_out(text)
+
+    def _flush(self) -> None:
+        """Whatever was held back: it has become no stop string and no whole character."""
+        self._spell(self._detokenizer.flush())
+        self._let_out(self._stops.flush())
+
+    def _let_out(self, text: str) -> None:
+        self._pending += text
+        self._certain += len(text)
+
+    def _usage(self) -> Usage:
+        prompt = len(self._job.prompt_ids)
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=self._produced,
+            total_tokens=prompt + self._produced,
+        )

@@ -1,0 +1,186 @@
+"""The worker's routes: FastChat's seven, what danlu adds, and how it is doing. Knows no device."""
+
+import asyncio
+import base64
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .. import __version__
+from ..adapters.errors import BadRequest, UnknownModel
+from ..adapters.host.answers import error_handlers, object_in, read_body, read_object
+from ..adapters.wire.fastchat import Capabilities, CountBody, EmbeddingsBody, WorkerQuery
+from ..adapters.wire.generation import GenerateBody
+from ..adapters.wire.parsing import parse
+from .engine import Embeddings, Engine
+from .framing import Framer
+from .loading import Loading
+from .outbox import Outbox
+from .responses import (
+    Endpoint,
+    FrameStream,
+    in_a_frame,
+    in_an_object,
+    last_frame,
+    reading,
+    unless_left,
+)
+from .settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SPEED = 1  # what every FastChat worker reports
+LARGE = 8192  # characters from which tokenising takes longer than a change of thread
+
+
+def build_app(settings: WorkerSettings, loading: Loading) -> Starlette:
+    """The worker's app; until `loading` has an engine it answers that it is not ready."""
+    door = Door(settings.names, loading)
+    return Starlette(
+        routes=[
+            _post("/worker_generate_stream", in_a_frame(door.generate_stream)),
+            _post("/worker_generate", in_an_object(door.generate)),
+            _post("/worker_get_embeddings", in_an_object(door.embeddings)),
+            _post("/worker_get_status", door.status),
+            _post("/count_token", door.count_token),
+            _post("/worker_get_conv_template", door.conversation),
+            _post("/model_details", door.details),
+            _post("/worker_get_capabilities", door.capabilities),
+            Route("/health", door.health),
+            Route("/ready", door.ready),
+        ],
+        exception_handlers=error_handlers(),
+    )
+
+
+class Door:
+    """Every request is checked here, once, and handed to the engine. Owned by the event loop."""
+
+    def __init__(self, names: Sequence[str], loading: Loading) -> None:
+        self._names, self._loading = names, loading
+
+    async def generate_stream(self, request: Request) -> Response:
+        engine = self._loading.engine
+        body = await self._generation(request)
+        framer = Framer(delta=body.delta, logprobs=body.logprobs is not None)
+        return FrameStream(await _submitted(engine, body), framer)
+
+    async def generate(self, request: Request) -> Response:
+        engine = self._loading.engine
+        body = await self._generation(request)
+        framer = Framer(delta=body.delta, logprobs=body.logprobs is not None, whole=True)
+        box = await _submitted(engine, body)
+        with reading("generate", box, framer):
+            return JSONResponse(await unless_left(request, last_frame(box, framer)))
+
+    async def embeddings(self, request: Request) -> Response:
+        engine = self._loading.engine
+        body = parse(EmbeddingsBody, await read_object(request))
+        self._check_name(body.model)
+        if not engine.card.embeddings:
+            raise BadRequest("this model offers no embeddings; ask a worker that does")
+        made = await unless_left(request, _embedded(engine, body.input))
+        as_base64 = body.encoding_format == "base64"
+        vectors = [_base64(v) for v in made.vectors] if as_base64 else made.vectors
+        return JSONResponse({"embedding": vectors, "token_num": made.tokens})
+
+    async def status(self, _: Request) -> Response:
+        busy = self._loading.engine.queue_length()
+        return JSONResponse(
+            {"model_names": list(self._names), "speed": SPEED, "queue_length": busy}
+        )
+
+    async def count_token(self, request: Request) -> Response:
+        engine = self._loading.engine
+        body = parse(CountBody, await read_object(request))
+        self._check_name(body.model)
+        count = await _aside(len(body.prompt), lambda: engine.count(body.prompt))
+        return JSONResponse({"count": count, "error_code": 0})
+
+    async def conversation(self, request: Request) -> Response:
+        engine = await self._asked(request)
+        return JSONResponse({"conv": engine.card.conversation})
+
+    async def details(self, request: Request) -> Response:
+        engine = await self._asked(request)
+        return JSONResponse({"context_length": engine.card.context_length})
+
+    async def capabilities(self, request: Request) -> Response:
+        engine = await self._asked(request)
+        offered = Capabilities(
+            version=__version__,
+            context_length=engine.card.context_length,
+            deltas=True,
+            messages=True,
+            embeddings=engine.card.embeddings,
+            parameters=sorted(engine.card.parameters),
+        )
+        return JSONResponse(offered.model_dump())
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        progress = self._loading.progress
+        state = {
+            "state": progress.state,
+            "progress": progress.fraction,
+            "detail": progress.detail,
+        }
+        if progress.state == "ready":
+            return JSONResponse(state)
+        refusal = self._loading.refusal()
+        return JSONResponse({**state, **refusal.envelope()}, status_code=refusal.status)
+
+    async def _generation(self, request: Request) -> GenerateBody:
+        body = parse(GenerateBody, await read_object(request))
+        self._check_name(body.model)
+        log.debug("asked body=%.2000s", body.to_wire())
+        return body
+
+    async def _asked(self, request: Request) -> Engine:
+        """The engine that a question about the model is for; its body may be left out."""
+        engine = self._loading.engine
+        raw = await read_body(request)
+        self._check_name(parse(WorkerQuery, object_in(raw or b"{}")).model)
+        return engine
+
+    def _check_name(self, model: str | None) -> None:
+        if model is not None and model not in self._names:
+            ours = ", ".join(self._names)
+            raise UnknownModel(f"this worker serves {ours}, not {model!r}", param="model")
+
+
+async def _submitted(engine: Engine, body: GenerateBody) -> Outbox:
+    """A box that the engine fills; nothing is taken from it before the body is found good."""
+    size = len(body.prompt or "") + sum(len(m.content) for m in body.messages or ())
+    job = await _aside(size, lambda: engine.admit(body))
+    box = Outbox(asyncio.get_running_loop())
+    engine.submit(job, box)
+    return box
+
+
+async def _embedded(engine: Engine, texts: list[str]) -> Embeddings:
+    return await asyncio.wrap_future(engine.embed(texts))
+
+
+async def _aside(characters: int, work: Callable[[], T]) -> T:
+    """Host work on a text: at once if it is short, else where it does not hold up the loop."""
+    return await asyncio.to_thread(work) if characters > LARGE else work()
+
+
+def _base64(vector: list[float]) -> str:
+    """As FastChat packs a vector: float32, little-endian."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _post(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["POST"])

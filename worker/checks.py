@@ -1,0 +1,105 @@
+"""What is wrong with a worker's settings, found in milliseconds, before anything is loaded."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from ..adapters.errors import StartError
+from ..adapters.wire.conversation import template_named
+from .settings import WorkerSettings
+
+CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
+GGUF_MAGIC = b"GGUF"
+URL = re.compile(r"https?://[^/\s]+(/\S*)?")
+
+
+def checked(settings: WorkerSettings) -> WorkerSettings:
+    """The settings, addresses and card in one spelling; StartError for what cannot work."""
+    check_model(settings.model_path)
+    check_device(settings)
+    check_addresses(settings)
+    if settings.revision != "main":
+        raise StartError(
+            f"--revision {settings.revision!r} chooses a version on a model hub, and --model-path "
+            "is a directory here; download that version and give its directory"
+        )
+    if settings.conv_template is not None:
+        template_named(settings.conv_template)
+    return dataclasses.replace(
+        settings,
+        device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
+        worker_address=settings.worker_address.rstrip("/"),
+        controller_address=tuple(a.rstrip("/") for a in settings.controller_address),
+    )
+
+
+def check_model(path: str) -> None:
+    """A directory with a config.json, or a GGUF file."""
+    if not path:
+        raise StartError(
+            "--model-path is missing; give the directory of a Hugging Face model, or a .gguf file"
+        )
+    place = Path(path)
+    if not place.exists():
+        raise StartError(
+            f"--model-path {path!r} does not exist; "
+            "give the directory of a Hugging Face model, or a .gguf file"
+        )
+    if place.is_dir():
+        if not (place / "config.json").is_file():
+            raise StartError(
+                f"--model-path {path!r} is no model directory: it has no config.json; "
+                "give the directory that has it"
+            )
+    elif not _starts_as_gguf(place):
+        raise StartError(
+            f"--model-path {path!r} is a file but no GGUF; "
+            "give a .gguf file or the directory of a Hugging Face model"
+        )
+
+
+def check_device(settings: WorkerSettings) -> None:
+    """One card, named in a way that we have."""
+    device = settings.device
+    if CARD.fullmatch(device) is None:
+        raise StartError(
+            f"--device {device!r} is not supported; "
+            "one of auto, cpu, cuda, npu, or one card of them, such as npu:1"
+        )
+    if settings.num_gpus > 1:
+        raise StartError(
+            f"--num-gpus {settings.num_gpus} is not supported: a worker serves one card; "
+            f"start one worker a card, with --device {device.partition(':')[0]}:0 and so on"
+        )
+    if settings.gpus:
+        _check_gpus(settings.gpus, device)
+
+
+def check_addresses(settings: WorkerSettings) -> None:
+    """URLs that can be called, and somebody to register with."""
+    given = [("--controller-address", address) for address in settings.controller_address]
+    if settings.worker_address:
+        given.append(("--worker-address", settings.worker_address))
+    for flag, address in given:
+        if URL.fullmatch(address) is None:
+            raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {address!r}")
+    if not settings.controller_address and not settings.no_register:
+        raise StartError("--controller-address is empty; give one, or --no-register")
+
+
+def _starts_as_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+    except OSError as exc:
+        raise StartError(f"--model-path {str(path)!r} cannot be read: {exc.strerror}") from exc
+
+
+def _check_gpus(gpus: str, device: str) -> None:
+    if not gpus.isdecimal():
+        raise StartError(
+            f"--gpus {gpus!r} is not supported: a worker serves one card; "
+            "start one worker a card, with --gpus 0 and so on"
+        )
+    if device not in ("cuda", "npu"):
+        raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")

@@ -1,0 +1,64 @@
+"""Turns token ids into text as they come, letting out only what can no longer change.
+
+Knows ids and a tokenizer's `decode`, no model and no stop strings. What is let out is never taken
+back, and adds up to what decoding all ids at once gives.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+HALF = "\ufffd"  # what bytes decode to that are no character, or not yet one
+# No character takes more tokens than it has bytes; what still looks half after so many is not text.
+MOST_HELD = 16
+CONTEXT = 5  # tokens of the prompt that the first word's spelling may depend on
+
+
+class Decodes(Protocol):
+    """The one thing asked of a tokenizer here; special tokens decode to nothing."""
+
+    def __call__(self, ids: Sequence[int], /) -> str: ...
+
+
+class Detokenizer:
+    """One sequence's text. Owned by the thread that runs the sequence.
+
+    Decoding is not additive: a token's text depends on its neighbours (SentencePiece's leading
+    space, characters of several tokens). So a window is decoded with and without the newest
+    tokens, and the difference is new. The window starts at tokens whose text is out already and
+    that have text, so it is short, and a step costs the same however long the answer is.
+
+    `before` is the prompt whose text the answer continues; empty for an answer that stands alone.
+    """
+
+    def __init__(
+        self, decode: Decodes, special: Collection[int], before: Sequence[int] = ()
+    ) -> None:
+        self._decode = decode
+        self._special = special
+        self._window = [i for i in before if i not in special][-CONTEXT:]
+        self._read = len(self._window)  # tokens of the window whose text is out
+        # A prompt may end within a character: then the answer begins with all of it.
+        self._seen = decode(self._window).rstrip(HALF) if self._window else ""
+
+    def feed(self, token: int) -> str:
+        """The text that `token` makes certain, often none."""
+        if token in self._special:
+            return ""
+        self._window.append(token)
+        text = self._decode(self._window)
+        held = len(self._window) - self._read
+        if text.endswith(HALF) and held < MOST_HELD:
+            return ""
+        return self._let_out(text)
+
+    def flush(self) -> str:
+        """What is still held back, for a sequence that has ended."""
+        return self._let_out(self._decode(self._window)) if self._window else ""
+
+    def _let_out(self, text: str) -> str:
+        new = text[len(self._seen) :]
+        if new:  # else the window would begin with tokens that have no text to lean on
+            self._window = self._window[self._read :]
+            self._read = len(self._window)
+            self._seen = self._decode(self._window)
+        return new

@@ -1,0 +1,99 @@
+"""Runs one job from its prompt to its end, token by token, on the thread that calls it.
+
+Knows no pool, no queue and no HTTP.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .answer import Answer
+from .forward import Forward
+from .job import Job, Piece
+from .logprobs import scored
+from .sampler import Choice, Sampler
+from .vocabulary import Vocabulary
+
+
+class Reader(Protocol):
+    """Where pieces go."""
+
+    def put(self, piece: Piece) -> None: ...
+
+
+class Generation:
+    """One job on one model. `wanted` is asked before every step: False ends it without a word."""
+
+    def __init__(
+        self,
+        job: Job,
+        model: PreTrainedModel,
+        vocabulary: Vocabulary,
+        *,
+        wanted: Callable[[], bool] = lambda: True,
+        interval: int = 1,
+    ) -> None:
+        self._job = job
+        self._wanted = wanted
+        prompt = torch.tensor(job.prompt_ids, device=model.device)
+        self._forward = Forward(model, prompt)
+        self._prompt = prompt
+        self._answer = Answer(job, vocabulary, interval)
+
+    def run(self, box: Reader) -> None:
+        """Put every piece into `box`; returns after the last one, or as soon as none is wanted."""
+        with torch.inference_mode():
+            self._run(box)
+
+    def _run(self, box: Reader) -> None:
+        # 1. read the prompt
+        logits = self._read_prompt()
+        if logits is None:
+            return
+        sampler = self._sampler(logits)
+        while True:
+            # 2. choose
+            choice = sampler.choose(logits)
+            # 3. spell
+            finish = self._answer.add(choice)
+            # 4. publish
+            if (piece := self._answer.piece(finish)) is not None:
+                box.put(piece)
+            if finish is not None or not self._wanted():
+                return
+            # 5. step
+            logits = self._forward.step(choice.token)
+
+    def _read_prompt(self) -> Tensor | None:
+        """The logits after the prompt; None if nobody wants them any more.
+
+        An echo with log-probabilities shows what the model made of the prompt's own tokens.
+        """
+        ids, top = self._job.prompt_ids, self._job.logprobs
+        quoted = top is not None and self._job.echo != ""
+        chunks = self._forward.score() if quoted else self._forward.prefill()
+        choices, last = [Choice(ids[0])], None
+        while self._wanted():
+            rows = next(chunks, None)
+            if rows is None:
+                self._answer.quote(choices if quoted else ())
+                return last
+            if quoted:
+                following = ids[len(choices) : len(choices) + len(rows)]
+                choices += scored(rows, following, top or 0)
+            last = rows[-1]
+        return None
+
+    def _sampler(self, logits: Tensor) -> Sampler:
+        job, size = self._job, logits.shape[-1]
+        return Sampler(
+            job.sampling,
+            self._prompt,
+            size,
+            banned=[i for i in sorted(job.stop_ids) if i < size],
+            min_tokens=job.min_tokens,
+            logprobs=job.logprobs,
+        )

@@ -1,0 +1,144 @@
+"""One worker's life: listen, load, register, serve, drain. Knows no route and no model."""
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from ..adapters.errors import StartError
+from ..adapters.host.http import Http
+from ..adapters.host.serving import Listener, serve, tls_from
+from ..adapters.host.systemd import notify
+from .address import derived_address, unreachable_for
+from .app import build_app
+from .engine import Engine
+from .loading import Loading, Progress
+from .registration import Identity, registered
+from .settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+CLOSING = 5.0  # seconds that answers get to carry the error of an engine that was closed on them
+REMEDY = "it is on another machine; set --host 0.0.0.0, or --worker-address"
+
+Loader = Callable[[WorkerSettings, Progress], Engine]
+
+
+async def host(
+    settings: WorkerSettings, sock: socket.socket, load: Loader, progress: Progress
+) -> bool:
+    """Serve until a stop signal; False if that came while the model was still being loaded.
+
+    Raises StartError if the model cannot be loaded. Questions about the worker are answered from
+    the first moment on, questions to the model once it is there.
+    """
+    life = _Life(settings, sock, progress)
+    serving = life.listen()
+    try:
+        engine = await life.load(load)
+    except StartError:
+        await serving
+        raise
+    if engine is None:
+        await serving
+        return False
+    try:
+        await life.be_known(engine)
+        await asyncio.wait({serving}, timeout=settings.drain_seconds)
+    finally:
+        await asyncio.to_thread(engine.close)
+    await serving
+    return True
+
+
+class _Life:
+    """The stations of one worker, in the order of its methods. Owned by the event loop."""
+
+    def __init__(self, settings: WorkerSettings, sock: socket.socket, progress: Progress) -> None:
+        self._settings = settings
+        self._loading = Loading(progress)
+        self._stopping = asyncio.Event()
+        tls = tls_from(settings.ssl, settings.ssl_keyfile, settings.ssl_certfile)
+        self._listener = Listener(build_app(settings, self._loading), sock, tls)
+        self._address = settings.worker_address or derived_address(
+            settings.host,
+            self._listener.port,
+            tls=settings.ssl,
+            controllers=settings.controller_address,
+        )
+
+    def listen(self) -> "asyncio.Task[None]":
+        """From now on every question is answered, if only with `not ready`."""
+        grace = self._settings.drain_seconds + CLOSING
+        serving = asyncio.create_task(
+            serve([self._listener], announce_ready=False, on_stop=self._stop, grace=grace)
+        )
+        serving.add_done_callback(lambda _: self._stopping.set())
+        log.info("listening address=%s", self._address)
+        return serving
+
+    async def load(self, load: Loader) -> Engine | None:
+        """The engine, or None if a stop came first: loading cannot be interrupted, only left."""
+        started = time.perf_counter()
+        progress = self._loading.progress
+        future = _in_a_thread(lambda: load(self._settings, progress))
+        stopped = asyncio.create_task(self._stopping.wait())
+        arrived = asyncio.create_task(_result(future))
+        await asyncio.wait({arrived, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not arrived.done():
+            return None
+        try:
+            engine = arrived.result()
+        except Exception as exc:
+            signal.raise_signal(signal.SIGTERM)  # the way out that everybody takes
+            raise _start_error(self._settings, exc) from exc
+        log.info("model ready seconds=%.1f", time.perf_counter() - started)
+        self._loading.finish(engine)
+        return engine
+
+    async def be_known(self, engine: Engine) -> None:
+        """In the controllers' registries until the stop."""
+        names = self._settings.names
+        notify("READY=1\nSTATUS=serving " + ", ".join(names))
+        controllers = () if self._settings.no_register else self._settings.controller_address
+        for controller in unreachable_for(self._address, controllers):
+            log.warning("controller=%s cannot reach %s: %s", controller, self._address, REMEDY)
+        who = Identity(self._address, names, engine.queue_length)
+        interval = self._settings.heart_beat_interval
+        async with Http() as http, registered(who, controllers, http, interval=interval):
+            await self._stopping.wait()
+
+    def _stop(self) -> None:
+        self._loading.stop()
+        self._stopping.set()
+
+
+def _in_a_thread(work: Callable[[], Engine]) -> "Future[Engine]":
+    """A thread of its own, and a daemon: a stop must not wait minutes for a model to load."""
+    future: Future[Engine] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=run, name="loading", daemon=True).start()
+    return future
+
+
+async def _result(future: "Future[Engine]") -> Engine:
+    return await asyncio.wrap_future(future)
+
+
+def _start_error(settings: WorkerSettings, exc: Exception) -> StartError:
+    if isinstance(exc, StartError):
+        return exc
+    log.error("loading failed", exc_info=exc)
+    words = (str(exc).splitlines() or [""])[0] or "no reason given"
+    return StartError(f"cannot load {settings.model_path!r}: {type(exc).__name__}: {words}")

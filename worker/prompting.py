@@ -1,0 +1,155 @@
+"""Turns what a request asks with into token ids. Knows tokenizers and templates, no model.
+
+`messages` follow the model's chat template, or a FastChat template by name; a `prompt` is read as
+it is, with the special prefix that the model's tokenizer puts before every text. In a `prompt`
+special tokens may be spelled out, because FastChat's servers and pages write their templates that
+way. In `messages` they may not: what a user writes is text, whatever it looks like. Such a spelling
+is the only place where the ids differ from those of `apply_chat_template`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from ..adapters.errors import BadRequest
+from ..adapters.wire.conversation import render
+from ..adapters.wire.generation import GenerateBody, Message
+from .templates import conversation_for
+from .vocabulary import Vocabulary
+
+PRIVATE = range(0xE000, 0xF900)  # characters that mean nothing by themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt as ids and as the text to echo, and what its template says ends the answer."""
+
+    ids: tuple[int, ...]
+    text: str
+    stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
+    continues: bool = False
+
+
+class Prompting:
+    """Read by any thread: after construction nothing is changed.
+
+    `conversation` is the FastChat template, in wire form, for those who write prompts themselves.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        vocabulary: Vocabulary,
+        template: str | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+        self._spelled = self._special_spellings()
+        own = self._write if tokenizer.chat_template else None
+        self.conversation = conversation_for(
+            own and (lambda messages: self._without_prefix(self._write(messages))), template
+        )
+        self._by_conversation = template is not None or own is None
+
+    def ask(self, body: GenerateBody) -> Asked:
+        """The prompt of `body`; raises BadRequest for messages that the template refuses."""
+        if body.prompt_token_ids is not None:
+            ids = tuple(body.prompt_token_ids)
+            return Asked(ids, self._vocabulary.decode(ids), continues=True)
+        if body.messages is not None:
+            return self._converse(body.messages)
+        assert body.prompt is not None, "a body has one kind of prompt"
+        return Asked(self.encode(body.prompt), body.prompt, continues=True)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """A text's ids with the special prefix, once: a text may spell it out itself."""
+        ids = self._ids(text, prefix=True)
+        prefix = self._ids("", prefix=True)
+        doubled = prefix and ids[: 2 * len(prefix)] == prefix * 2
+        ids = ids[len(prefix) :] if doubled else ids
+        return ids or self._start()
+
+    def _converse(self, messages: Sequence[Message]) -> Asked:
+        mark = _mark_not_in(messages)
+        hidden = [m.model_copy(update={"content": self._hide(m.content, mark)}) for m in messages]
+        if not self._by_conversation:
+            text = self._write(hidden)
+            return Asked(self._ids_around(text, mark, prefix=False), self._shown(text, mark))
+        prompt = render(self.conversation, hidden)
+        ids = self._ids_around(prompt.text, mark, prefix=True)
+        return Asked(ids, self._shown(prompt.text, mark), prompt.stop, prompt.stop_token_ids)
+
+    def _write(self, messages: Sequence[Message]) -> str:
+        turns: list[dict[str, Any]] = [m.model_dump() for m in messages]
+        try:
+            text = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, TypeError, ValueError) as exc:
+            raise BadRequest(
+                f"the model's chat template refuses these messages: {exc}", param="messages"
+            ) from exc
+        return str(text)
+
+    def _without_prefix(self, text: str) -> str:
+        """A template may write the prefix that the tokenizer puts before every prompt anyway."""
+        prefix = self._tokenizer.decode(list(self._ids("", prefix=True)))
+        return text.removeprefix(str(prefix))
+
+    def _hide(self, content: str, mark: str) -> str:
+        """Special tokens' spellings replaced by their numbers between marks."""
+        for number, (spelling, _) in enumerate(self._spelled):
+            content = content.replace(spelling, f"{mark}{number}{mark}")
+        return content
+
+    def _shown(self, text: str, mark: str) -> str:
+        parts = text.split(mark)  # text, number, text, number, …, text
+        parts[1::2] = [self._spelled[int(number)][0] for number in parts[1::2]]
+        return "".join(parts)
+
+    def _ids_around(self, text: str, mark: str, prefix: bool) -> tuple[int, ...]:
+        """The ids of a rendered text; what was hidden in it becomes ordinary tokens."""
+        first, *rest = text.split(mark)
+        ids = self.encode(first) if prefix else self._ids(first, prefix=False)
+        for number, part in zip(rest[::2], rest[1::2], strict=True):
+            ids += self._spelled[int(number)][1]
+            ids += self._ids(part, prefix=False) if part else ()
+        return ids
+
+    def _ids(self, text: str, prefix: bool) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=prefix))
+
+    def _start(self) -> tuple[int, ...]:
+        """What stands for an empty prompt: the token that begins a text."""
+        bos = self._tokenizer.bos_token_id
+        if bos is None:
+            raise BadRequest("'prompt' is empty", param="prompt")
+        return (bos,)
+
+    def _special_spellings(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Every special token's spelling, longest first, and its ids as ordinary text.
+
+        Asked once, here: the option changes the tokenizer, which threads share from now on.
+        """
+        tokenizer = self._tokenizer
+        tokens = {str(tokenizer.convert_ids_to_tokens(i)) for i in self._vocabulary.special}
+        spelled = [
+            (s, tuple(tokenizer.encode(s, add_special_tokens=False, split_special_tokens=True)))
+            for s in sorted(tokens, key=lambda s: (-len(s), s))
+        ]
+        tokenizer.encode("", add_special_tokens=False, split_special_tokens=False)
+        return spelled
+
+
+def _mark_not_in(messages: Sequence[Message]) -> str:
+    """A character that can stand for something else, because no message has it."""
+    used = set().union(*(m.content for m in messages))
+    free = (chr(code) for code in PRIVATE if chr(code) not in used)
+    mark = next(free, None)
+    if mark is None:
+        raise BadRequest("the messages use every private character of Unicode", param="messages")
+    return mark

@@ -1,0 +1,116 @@
+"""What can be set on a worker: FastChat's model_worker flags, honoured or refused by name."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..adapters.host.settings import knob, settings_from
+from ..adapters.wire.generation import SEEDS
+
+PREFIX = "DANLU_WORKER_"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Hosts one model on one device and serves it to a controller."""
+
+    model_path: str = knob("", "directory of a Hugging Face model, or a .gguf file; required")
+    model_names: tuple[str, ...] = knob(
+        (), "names it is served under; the last part of the path if not given"
+    )
+    host: str = knob("localhost", "address to listen on; 0.0.0.0 for every network")
+    port: int = knob(21002, "port to listen on; 0 for any free one", low=0, high=65535)
+    worker_address: str = knob("", "URL that others reach it at; from host and port if not given")
+    controller_address: tuple[str, ...] = knob(
+        ("http://localhost:21001",), "controllers to register with, separated by commas"
+    )
+    no_register: bool = knob(False, "register with no controller")
+    heart_beat_interval: float = knob(
+        45.0,
+        "seconds between two heart-beats",
+        low=0.1,
+        env=("FASTCHAT_WORKER_HEART_BEAT_INTERVAL",),
+    )
+    device: str = knob("auto", "auto, cpu, cuda, npu, or one card of them, such as npu:1")
+    gpus: str = knob("", "number of the card, for --device cuda or npu")
+    num_gpus: int = knob(1, "cards for the model; one worker serves one card", low=1)
+    dtype: str | None = knob(
+        None,
+        "number format of the weights; the device's usual one if not given",
+        choices=("float32", "float16", "bfloat16"),
+    )
+    conv_template: str | None = knob(
+        None, "FastChat conversation template; the model's own chat template if not given"
+    )
+    context_length: int | None = knob(
+        None, "tokens of prompt and answer together; the model's own limit if not given", low=16
+    )
+    embed_in_truncate: bool = knob(
+        False, "cut texts for embeddings that exceed the context, instead of averaging their parts"
+    )
+    limit_worker_concurrency: int = knob(5, "requests that run at a time; the rest wait", low=1)
+    stream_interval: int = knob(1, "tokens from one frame of a stream to the next", low=1)
+    seed: int | None = knob(None, "seed of requests that give none", low=SEEDS[0], high=SEEDS[1])
+    revision: str = knob("main", "FastChat's hub revision; a directory has only main")
+    trust_remote_code: bool = knob(False, "run Python code that lies beside the model's weights")
+    drain_seconds: float = knob(30.0, "seconds that running answers get to finish on a stop", low=0)
+    ssl: bool = knob(False, "serve HTTPS with the files of SSL_KEYFILE and SSL_CERTFILE")
+    ssl_keyfile: str = knob("", "private key for --ssl", env=("SSL_KEYFILE",))
+    ssl_certfile: str = knob("", "certificate for --ssl", env=("SSL_CERTFILE",))
+    log_dir: str = knob("", "directory of the log file; none if empty", env=("LOGDIR",))
+    debug: bool = knob(False, "log every request's parameters, and what is underneath")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the model is served under."""
+        return self.model_names or (_last_part(self.model_path),)
+
+
+COMPRESSED = (
+    "weights are served as they lie on disk; take a quantised .gguf file as --model-path instead"
+)
+INTEL = "xFasterTransformer is not part of danlu; leave the flag out"
+REFUSED = {
+    "--max-gpu-memory": "a model must fit its one card; take a smaller one or a .gguf file",
+    "--load-8bit": COMPRESSED,
+    "--cpu-offloading": "a model must fit its one card; --device cpu runs it without one",
+    "--gptq-ckpt": COMPRESSED,
+    "--gptq-wbits": COMPRESSED,
+    "--gptq-groupsize": COMPRESSED,
+    "--gptq-act-order": COMPRESSED,
+    "--awq-ckpt": COMPRESSED,
+    "--awq-wbits": COMPRESSED,
+    "--awq-groupsize": COMPRESSED,
+    "--enable-exllama": COMPRESSED,
+    "--exllama-max-seq-len": COMPRESSED,
+    "--exllama-gpu-split": COMPRESSED,
+    "--exllama-cache-8bit": COMPRESSED,
+    "--enable-xft": INTEL,
+    "--xft-max-seq-len": INTEL,
+    "--xft-dtype": INTEL,
+}
+# What FastChat's launchers write for "off": accepted, because it asks for nothing.
+OFF = {
+    "--load-8bit": ("false", "False"),
+    "--cpu-offloading": ("false", "False"),
+    "--gptq-wbits": ("16",),
+    "--gptq-groupsize": ("-1",),
+    "--awq-wbits": ("16",),
+    "--awq-groupsize": ("-1",),
+    "--exllama-max-seq-len": ("4096",),
+    "--xft-max-seq-len": ("4096",),
+}
+
+
+def worker_settings(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettings:
+    """The worker that flags and environment describe; raises StartError for an illegal one."""
+    return settings_from(
+        WorkerSettings, argv, environ, PREFIX, prog="danlu-worker", refused=REFUSED, off=OFF
+    )
+
+
+def _last_part(path: str) -> str:
+    """FastChat's name for a model: the last part of its path; a file goes without its suffix."""
+    part = Path(os.path.abspath(path))
+    return part.stem if part.suffix == ".gguf" else part.name

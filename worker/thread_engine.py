@@ -1,0 +1,218 @@
+"""An engine that gives every request a thread of its own, bound to the device, and a whole pass.
+
+It serves whatever transformers can generate with. Requests share the weights and nothing else: no
+batch, so the tokens of one are the same whatever else runs.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ..adapters.devices.device import Device, device_named
+from ..adapters.errors import NotReady, OutOfMemory, ServeError, StartError
+from ..adapters.models.loading import LoadedModel, load_model
+from ..adapters.wire.generation import GenerateBody
+from .admission import HONOURED, Admission
+from .bound_pool import BoundPool
+from .embedding import Embedder
+from .engine import Embeddings, ModelCard
+from .generation import Generation
+from .job import Job
+from .loading import Progress
+from .outbox import Outbox
+from .prompting import Prompting
+from .settings import WorkerSettings
+from .vocabulary import Vocabulary
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+READING = 0.95  # of the time goes into the weights, and the rest into what is made of them
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an engine serves its model."""
+
+    concurrency: int = 5
+    stream_interval: int = 1
+    conv_template: str | None = None
+    embed_in_truncate: bool = False
+    seed: int | None = None
+
+
+def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
+    """The engine for these settings, its model loaded; raises StartError. Takes its time.
+
+    Binds the calling thread to the device: call it on one that does nothing else.
+    """
+    device = device_named(settings.device)
+    _bind(device)
+    loaded = load_model(
+        Path(settings.model_path),
+        device.name,
+        dtype=settings.dtype,
+        context_length=settings.context_length,
+        trust_remote_code=settings.trust_remote_code,
+        report=lambda fraction, detail: progress.set(READING * fraction, detail),
+    )
+    manner = Manner(
+        concurrency=settings.limit_worker_concurrency,
+        stream_interval=settings.stream_interval,
+        conv_template=settings.conv_template,
+        embed_in_truncate=settings.embed_in_truncate,
+        seed=settings.seed,
+    )
+    engine = ThreadEngine(loaded, device, manner)
+    log.info(
+        "engine ready device=%s context_length=%d free_memory=%.1fGiB",
+        device.name,
+        engine.card.context_length,
+        device.free_memory() / GIB,
+    )
+    return engine
+
+
+def _bind(device: Device) -> None:
+    try:
+        device.bind_thread()
+    except Exception as exc:  # whatever the vendor's library raises
+        raise StartError(f"--device {device.name} cannot be used: {exc}") from exc
+
+
+class ThreadEngine:
+    """See `Engine`. Sets and events are shared between threads; each use of them is atomic."""
+
+    def __init__(self, loaded: LoadedModel, device: Device, manner: Manner | None = None) -> None:
+        manner = manner or Manner()
+        self._model = loaded.model
+        self._device = device
+        self._manner = manner
+        self._pool = BoundPool(device, manner.concurrency)
+        self._vocabulary = Vocabulary(loaded.tokenizer)
+        self._prompting = Prompting(loaded.tokenizer, self._vocabulary, manner.conv_template)
+        self._admission = Admission(
+            self._prompting,
+            context_length=loaded.context_length,
+            vocabulary=loaded.vocabulary,
+            end_ids=loaded.end_ids,
+            seed=manner.seed,
+        )
+        self._embedder = Embedder(
+            loaded.model,
+            self._prompting.encode,
+            loaded.context_length,
+            manner.embed_in_truncate,
+        )
+        self.card = ModelCard(
+            context_length=loaded.context_length,
+            conversation=self._prompting.conversation,
+            parameters=HONOURED,
+            embeddings=True,
+        )
+        self._boxes: set[Outbox] = set()  # of jobs running and waiting
+        self._texts: set[Future[Embeddings]] = set()
+        self._closing = threading.Event()
+
+    def admit(self, body: GenerateBody) -> Job:
+        return self._admission.admit(body)
+
+    def submit(self, job: Job, box: Outbox) -> None:
+        """The box is closed where the job's future is done, which happens once."""
+        self._boxes.add(box)
+        try:
+            future = self._pool.submit(lambda: self._guarded(lambda: self._generate(job, box)))
+        except RuntimeError:
+            self._settle(box, self._closed())
+        else:
+            future.add_done_callback(lambda done: self._settle(box, self._error(done)))
+
+    def embed(self, texts: Sequence[str]) -> "Future[Embeddings]":
+        try:
+            future = self._pool.submit(lambda: self._guarded(lambda: self._embed(texts)))
+        except RuntimeError:
+            future = Future()
+            future.set_exception(self._closed())
+            return future
+        self._texts.add(future)
+        future.add_done_callback(self._texts.discard)
+        return future
+
+    def count(self, text: str) -> int:
+        return len(self._prompting.encode(text)) if text else 0
+
+    def queue_length(self) -> int:
+        """Jobs running and waiting; those whose reader has left are over."""
+        wanted = sum(not box.abandoned for box in tuple(self._boxes))
+        return wanted + len(self._texts)
+
+    def close(self) -> None:
+        """What waits is dropped here, what runs ends before its next step; both with an error."""
+        self._closing.set()
+        self._pool.close()
+
+    def _generate(self, job: Job, box: Outbox) -> None:
+        def wanted() -> bool:
+            self._go_on()
+            return not box.abandoned
+
+        if wanted():
+            interval = self._manner.stream_interval
+            Generation(job, self._model, self._vocabulary, wanted=wanted, interval=interval).run(
+                box
+            )
+
+    def _embed(self, texts: Sequence[str]) -> Embeddings:
+        return self._embedder.embed(texts, self._go_on)
+
+    def _go_on(self) -> None:
+        """Before every step: stop if the engine does, else take a fair share of the device."""
+        if self._closing.is_set():
+            raise self._closed()
+        self._device.share(min(self.queue_length(), self._manner.concurrency))
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """`call`, whose failures become ServeErrors.
+
+        The failure itself is let go before memory is: its frames hold the request's tensors.
+        """
+        try:
+            return call()
+        except ServeError:
+            raise
+        except Exception as exc:
+            error = self._explained(exc)
+        self._device.release_memory()
+        raise error
+
+    def _explained(self, exc: Exception) -> ServeError:
+        if self._device.is_out_of_memory(exc):
+            log.warning("out of memory device=%s: %s", self._device.name, exc)
+            return OutOfMemory(
+                f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
+            )
+        log.exception("request failed")
+        return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
+
+    def _settle(self, box: Outbox, error: ServeError | None) -> None:
+        self._boxes.discard(box)
+        box.close(error)
+
+    def _error(self, done: "Future[None]") -> ServeError | None:
+        if done.cancelled():
+            return self._closed()
+        exc = done.exception()
+        if exc is None or isinstance(exc, ServeError):
+            return exc
+        return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
+
+    def _closed(self) -> ServeError:
+        if self._closing.is_set():
+            return NotReady("this worker is stopping; ask another one")
+        return ServeError(f"no thread can be bound to {self._device.name} any more")
