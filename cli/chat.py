@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..adapters.errors import BadRequest, StartError
 from ..adapters.host import logs
 from ..adapters.host.settings import knob, settings_from
+from ..adapters.wire.generation import Message
 from ..worker.checks import checked
 from ..worker.engine import Engine
 from ..worker.loading import Progress
@@ -75,14 +77,12 @@ def main(argv: Sequence[str]) -> None:
         ChatSettings, argv, os.environ, PREFIX, prog="danlu chat", refused=CHAT_REFUSED, off=OFF
     )
     style = style_named(settings.style, multiline=settings.multiline, mouse=settings.mouse)
+    wishes = wishes_of(settings)
     worker = checked(worker_settings(settings))
     logs.configure("chat", level=logging.WARNING)
     engine = _load(worker)
     try:
         with asyncio.Runner() as runner:
-            wishes = Wishes(
-                settings.temperature, settings.repetition_penalty, settings.max_new_tokens
-            )
             conversation = engine.card.conversation
             Dialogue(
                 Talk(conversation["name"], conversation["roles"], settings.conv_system_msg),
@@ -93,6 +93,16 @@ def main(argv: Sequence[str]) -> None:
             ).run()
     finally:
         engine.close()
+
+
+def wishes_of(settings: ChatSettings) -> Wishes:
+    """Checked before the model is loaded; raises StartError."""
+    wishes = Wishes(settings.temperature, settings.repetition_penalty, settings.max_new_tokens)
+    try:
+        wishes.body([Message(role="user", content="Hello!")])
+    except BadRequest as exc:
+        raise StartError(str(exc)) from exc
+    return wishes
 
 
 def worker_settings(settings: ChatSettings) -> WorkerSettings:

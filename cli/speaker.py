@@ -20,6 +20,17 @@ class Wishes:
     repetition_penalty: float
     max_new_tokens: int
 
+    def body(self, messages: list[Message]) -> GenerateBody:
+        """What the engine is asked; raises BadRequest for an illegal wish."""
+        fields = {
+            "messages": [message.model_dump() for message in messages],
+            "temperature": self.temperature,
+            "repetition_penalty": self.repetition_penalty,
+            "max_new_tokens": self.max_new_tokens,
+            "echo": False,
+        }
+        return parse(GenerateBody, fields)
+
 
 class EngineSpeaker:
     """Owned by the main thread, which Ctrl-C reaches: `runner` turns it into KeyboardInterrupt."""
@@ -36,14 +47,7 @@ class EngineSpeaker:
 
     def answer(self, messages: list[Message]) -> Iterator[str]:
         """Admitted before this returns: what cannot be answered is refused at once."""
-        body = {
-            "messages": [message.model_dump() for message in messages],
-            "temperature": self._wishes.temperature,
-            "repetition_penalty": self._wishes.repetition_penalty,
-            "max_new_tokens": self._wishes.max_new_tokens,
-            "echo": False,
-        }
-        return self._pieces(self._engine.admit(parse(GenerateBody, body)))
+        return self._pieces(self._engine.admit(self._wishes.body(messages)))
 
     def account(self) -> str:
         """Tokens of prompt and answer, and how fast the answer's came."""

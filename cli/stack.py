@@ -31,6 +31,7 @@ class UpSettings:
     controller_port: int = knob(21001, "port of the controller", low=0, high=65535)
     worker_host: str = knob("127.0.0.1", "address of the worker; it knows no passwords")
     worker_port: int = knob(21002, "port of the worker", low=0, high=65535)
+    drain_seconds: float = knob(30.0, "seconds that running answers get to finish", low=0)
 
     @property
     def page_url(self) -> str:
@@ -49,6 +50,14 @@ class UpSettings:
         return url(self.worker_host, self.worker_port)
 
 
+# The worker's flags that would take it out of this stack.
+REFUSED = {
+    "--ssl": "the programs of `up` speak plain HTTP; put a reverse proxy before the page",
+    "--controller-address": "`up` brings its own controller; start danlu-worker to join another",
+    "--no-register": "a worker that is not registered is not served; start danlu-worker alone",
+}
+
+
 def url(host: str, port: int) -> str:
     """Where this machine itself reaches what listens on `host`."""
     reached = WILDCARDS.get(host, host)
@@ -57,7 +66,7 @@ def url(host: str, port: int) -> str:
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """What is meant for `up` itself, and what is passed on to the worker, values included."""
-    own_names = {flag_name(field.name) for field in fields(UpSettings)} | {"-h", "--help"}
+    own_names = {"-h", "--help", *REFUSED, *(flag_name(field.name) for field in fields(UpSettings))}
     own: list[str] = []
     passed: list[str] = []
     target = own
@@ -96,11 +105,13 @@ def programs(settings: UpSettings, worker_flags: Sequence[str]) -> tuple[Program
     controller = [
         *("--host", settings.controller_host, "--port", str(settings.controller_port)),
         *("--api-host", settings.api_host, "--api-port", str(settings.api_port)),
+        *("--drain-seconds", str(settings.drain_seconds)),
     ]
     worker = [
         *("--model-path", settings.model_path),
         *("--host", settings.worker_host, "--port", str(settings.worker_port)),
         *("--controller-address", settings.controller_url),
+        *("--drain-seconds", str(settings.drain_seconds)),
         *worker_flags,
     ]
     page = [

@@ -16,7 +16,6 @@ from .readiness import Readiness
 from .restarts import CANNOT_START, Enough, Policy, Restarts, manner
 
 LOOK_EVERY = 0.2  # seconds between two looks at a program that is not ready
-GRACE = 40.0  # seconds to end after SIGTERM; our programs drain for 30 of them
 
 Look = Callable[[str], Awaitable[Readiness]]
 
@@ -66,7 +65,10 @@ class _Kept:
 
 
 class Supervisor:
-    """Owned by one event loop; `stop` is to be called there, from a signal's handler."""
+    """Owned by one event loop; `stop` is to be called there, from a signal's handler.
+
+    `grace` is the number of seconds that a program gets to end after SIGTERM.
+    """
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Supervisor:
         look: Look,
         *,
         policy: Policy | None = None,
-        grace: float = GRACE,
+        grace: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         restarts = policy or Policy()

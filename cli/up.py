@@ -22,15 +22,16 @@ from ..adapters.host.settings import settings_from
 from .demo import cache_root, demo_model
 from .display import Display
 from .readiness import look
-from .stack import WILDCARDS, UpSettings, claim_ports, programs, split_flags
+from .stack import REFUSED, WILDCARDS, UpSettings, claim_ports, programs, split_flags
 from .supervisor import LOOK_EVERY, GaveUp, Supervisor
 
 PREFIX = "DANLU_UP_"
+CLOSING = 10.0  # seconds beyond draining; the worker takes five to say goodbye
 
 
 def main(argv: Sequence[str]) -> None:
     own, worker_flags = split_flags(argv)
-    settings = settings_from(UpSettings, own, os.environ, PREFIX, prog="danlu up")
+    settings = settings_from(UpSettings, own, os.environ, PREFIX, prog="danlu up", refused=REFUSED)
     if settings.demo == bool(settings.model_path):
         raise StartError("give --model-path DIR to serve your model, or --demo for a small one")
     settings = claim_ports(settings)
@@ -45,7 +46,12 @@ def main(argv: Sequence[str]) -> None:
 async def up(settings: UpSettings, worker_flags: Sequence[str], display: Display) -> None:
     """Serve until SIGINT or SIGTERM; raises StartError or SystemExit for what cannot go on."""
     async with httpx.AsyncClient(trust_env=False) as client:
-        supervisor = Supervisor(programs(settings, worker_flags), display, partial(look, client))
+        supervisor = Supervisor(
+            programs(settings, worker_flags),
+            display,
+            partial(look, client),
+            grace=settings.drain_seconds + CLOSING,
+        )
         with _stop_signals(supervisor, display):
             announcing = asyncio.create_task(_announce(settings, supervisor, client, display))
             try:

@@ -11,6 +11,8 @@ HALF = "\ufffd"  # what bytes decode to that are no character, or not yet one
 # No character takes more tokens than it has bytes; what still looks half after so many is not text.
 MOST_HELD = 16
 CONTEXT = 5  # tokens of the prompt that the first word's spelling may depend on
+LONGEST_CONTEXT = 32  # where those begin within a character
+BYTES = 4  # of a character at most
 
 
 class Decodes(Protocol):
@@ -35,10 +37,9 @@ class Detokenizer:
     ) -> None:
         self._decode = decode
         self._special = special
-        self._window = [i for i in before if i not in special][-CONTEXT:]
+        self._window = self._context([i for i in before[-LONGEST_CONTEXT:] if i not in special])
         self._read = len(self._window)  # tokens of the window whose text is out
-        # A prompt may end within a character: then the answer begins with all of it.
-        self._seen = decode(self._window).rstrip(HALF) if self._window else ""
+        self._seen = self._whole()
 
     def feed(self, token: int) -> str:
         """The text that `token` makes certain, often none."""
@@ -62,3 +63,18 @@ class Detokenizer:
             self._read = len(self._window)
             self._seen = self._decode(self._window)
         return new
+
+    def _context(self, before: list[int]) -> list[int]:
+        """The end of `before`, from the beginning of a character on."""
+        for length in range(min(CONTEXT, len(before)), len(before)):
+            window = before[-length:] if length else []
+            if window and not self._decode(window).startswith(HALF):
+                return window
+        return before
+
+    def _whole(self) -> str:
+        """The text of the window without a character that it ends within: the answer begins with
+        that one. In some vocabularies half a character spoils those before it as well."""
+        ends = range(len(self._window), max(len(self._window) - BYTES, 0), -1)
+        texts = (self._decode(self._window[:end]).rstrip(HALF) for end in ends)
+        return max(texts, key=len, default="")

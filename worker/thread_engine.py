@@ -193,7 +193,7 @@ class ThreadEngine:
 
     def _explained(self, exc: Exception) -> ServeError:
         if self._device.is_out_of_memory(exc):
-            log.warning("out of memory device=%s: %s", self._device.name, exc)
+            log.warning("out of memory device=%s: %s", self._device.name, str(exc))
             return OutOfMemory(
                 f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
             )

@@ -5,6 +5,8 @@ import logging.handlers
 import sys
 from pathlib import Path
 
+from ..errors import StartError
+
 LINE = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
 QUIET = (
     "httpx",
@@ -20,16 +22,22 @@ QUIET = (
 def configure(program: str, logdir: str = "", level: int = logging.INFO) -> None:
     """Send every log line to stderr and, if `logdir` is not empty, to LOGDIR/<program>.log.
 
-    Files turn over daily, as FastChat's do. Standard output stays the program's own.
+    Files turn over daily, as FastChat's do. Standard output stays the program's own. Raises
+    StartError for a directory that cannot be written.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if logdir:
-        Path(logdir).mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            logging.handlers.TimedRotatingFileHandler(
-                Path(logdir) / f"{program}.log", when="D", utc=True, encoding="utf-8"
-            )
-        )
+        handlers.append(_file(Path(logdir), program))
     logging.basicConfig(level=level, format=LINE, handlers=handlers, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _file(logdir: Path, program: str) -> logging.Handler:
+    try:
+        logdir.mkdir(parents=True, exist_ok=True)
+        return logging.handlers.TimedRotatingFileHandler(
+            logdir / f"{program}.log", when="D", utc=True, encoding="utf-8"
+        )
+    except OSError as exc:
+        raise StartError(f"cannot write log files to {str(logdir)!r}: {exc.strerror}") from exc

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,11 +50,13 @@ class Listener:
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any free one. Raises StartError for a taken port."""
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as exc:
         raise StartError(f"--host {host!r} is no address of this machine: {exc.strerror}") from exc
+    # A name such as localhost may be both: those who write 127.0.0.1 must find us, too.
+    family, kind, proto, _, address = min(places, key=lambda p: p[0] != socket.AF_INET)
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, kind, proto, _, address = found[0]
     sock = socket.socket(family, kind, proto)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -75,6 +78,10 @@ def tls_from(enabled: bool, keyfile: str, certfile: str) -> Tls | None:
         return None
     if not (keyfile and certfile):
         raise StartError("--ssl needs the variables SSL_KEYFILE and SSL_CERTFILE")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certfile, keyfile)
+    except OSError as exc:
+        raise StartError(f"--ssl cannot use {certfile!r} with {keyfile!r}: {exc}") from exc
     return Tls(keyfile, certfile)
 
 

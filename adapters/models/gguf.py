@@ -21,7 +21,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
 from ..errors import StartError
 from .checkpoint import is_gguf
@@ -90,7 +89,7 @@ def _correct_splitting(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), backend.pre_tokenizer]
         )
-    elif kind not in LIKE_GPT2 and kind not in GGUF_PRE_TOKENIZER_SPLITS:
+    elif kind not in LIKE_GPT2 and isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
         log.warning("unknown pre-tokenizer, numbers and spaces may be split wrongly name=%s", kind)
 
 

@@ -18,6 +18,8 @@ AGREED_STYLES = 8
 # main's number of a style is 0.2.36's plus one from AGREED_STYLES on.
 MAIN_SHIFT = 1
 
+PLACE = "{system_message}"  # of the system message in a template's system_template
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -29,12 +31,14 @@ class Prompt:
 
 
 def template_named(name: str) -> dict[str, Any]:
-    """The wire form of a template of FastChat's; raises StartError for an unknown name."""
+    """The wire form of a template of FastChat's; raises StartError for an unknown name.
+
+    Its templates of closed models have no form as text and are as good as unknown.
+    """
     template = conv_templates.get(name)
-    if template is None:
-        raise StartError(
-            f"--conv-template {name!r} is unknown; one of {', '.join(sorted(conv_templates))}"
-        )
+    if template is None or template.sep_style is None:
+        known = sorted(n for n, one in conv_templates.items() if one.sep_style is not None)
+        raise StartError(f"--conv-template {name!r} is no template; one of {', '.join(known)}")
     return to_wire(template)
 
 
@@ -61,16 +65,20 @@ def to_wire(template: Conversation) -> dict[str, Any]:
 def render(conv: Mapping[str, Any], messages: Sequence[Message]) -> Prompt:
     """The prompt for `messages` under a template in wire form.
 
-    System messages are joined in front, neighbours of one role are one turn (FastChat numbers
-    rounds by position, and would count them twice). Raises ServeError for a template that this
+    System messages are joined in front, neighbours of one role are one turn, and the first turn is
+    the user's: FastChat numbers rounds by position. A template that has no place for a system
+    message gets it at the head of the first turn. Raises ServeError for a template that this
     FastChat does not know.
     """
     conversation = _conversation(conv)
     system = "\n\n".join(m.content for m in messages if m.role == "system")
-    if system:
+    turns = _turns(messages)
+    if system and PLACE in conversation.system_template:
         conversation.set_system_message(system)
-    user, assistant = conversation.roles
-    for role, text in _turns(messages):
+    elif system:
+        turns = [("user", _joined(system, turns[0][1] if turns else "")), *turns[1:]]
+    user, assistant = conversation.roles[:2]  # one template names a third
+    for role, text in turns:
         conversation.append_message(user if role == "user" else assistant, text)
     conversation.append_message(assistant, None)
     return Prompt(
@@ -113,10 +121,14 @@ def _turns(messages: Sequence[Message]) -> list[tuple[str, str]]:
         if message.role == "system":
             continue
         if turns and turns[-1][0] == message.role:
-            turns[-1] = (message.role, f"{turns[-1][1]}\n\n{message.content}")
+            turns[-1] = (message.role, _joined(turns[-1][1], message.content))
         else:
             turns.append((message.role, message.content))
-    return turns
+    return [("user", ""), *turns] if turns and turns[0][0] == "assistant" else turns
+
+
+def _joined(one: str, other: str) -> str:
+    return f"{one}\n\n{other}" if one and other else one or other
 
 
 def _texts(stop: str | list[str] | None) -> tuple[str, ...]:

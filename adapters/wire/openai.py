@@ -74,6 +74,7 @@ class ChatRequest(Sampling):
             raise PydanticCustomError(
                 "refused", "'max_tokens' and 'max_completion_tokens' differ; give one of them"
             )
+        self.check_least(self.limit)
         return self
 
     @property
@@ -135,7 +136,8 @@ class CompletionRequest(Sampling):
     suffix: Annotated[Any, OnlyIf("text cannot be inserted", ("",))] = None
 
     @model_validator(mode="after")
-    def _best_of_all(self) -> "CompletionRequest":
+    def _together(self) -> "CompletionRequest":
+        self.check_least(self.max_tokens)
         if self.best_of not in (None, self.n):
             raise PydanticCustomError("refused", "'best_of' must be equal to 'n', or left out")
         return self

@@ -96,6 +96,15 @@ class Sampling(Given):
             )
         return self
 
+    def check_least(self, limit: int | None) -> None:
+        """Refuses a minimum of tokens that is more than the most there may be."""
+        if limit is not None and self.min_tokens > limit:
+            raise PydanticCustomError(
+                "out_of_range",
+                "{least} is greater than the maximum of {most} - 'min_tokens'",
+                {"least": self.min_tokens, "most": limit},
+            )
+
     def sampling(self) -> dict[str, Any]:
         """The fields of a generation body that ask for something; temperature and top_p always."""
         off: dict[str, Any] = {

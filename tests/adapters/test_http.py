@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from support.registry_plane import until
 from support.toy_worker import DIE, HANG, Deed, ToyWorker
 
 from danlu.adapters.errors import (
@@ -61,19 +62,16 @@ async def test_leaving_early_tells_the_peer(http: Http, worker: ToyWorker) -> No
     worker.says = [b"one", HANG]
     async with http.stream(f"{worker.address}/stream", {}, silence=5) as answer:
         await anext(aiter(answer.chunks()))
-    async with asyncio.timeout(5):
-        await worker.left.wait()
+    await until(worker.left.is_set)
 
 
 @pytest.mark.anyio
 async def test_a_cancelled_request_tells_the_peer(http: Http, worker: ToyWorker) -> None:
     worker.says = [HANG]
     asking = asyncio.create_task(all_of(http, worker))
-    while not worker.asked:
-        await asyncio.sleep(0)
+    await until(lambda: worker.asked)
     asking.cancel()
-    async with asyncio.timeout(5):
-        await worker.left.wait()
+    await until(worker.left.is_set)
 
 
 @pytest.mark.anyio

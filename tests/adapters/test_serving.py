@@ -60,6 +60,11 @@ def test_a_host_that_is_no_address_is_one_sentence() -> None:
         bind("no.such.host.invalid", 0)
 
 
+def test_localhost_is_the_address_that_its_users_write() -> None:
+    with closing(bind("localhost", 0)) as sock:
+        assert sock.getsockname()[0] == "127.0.0.1"
+
+
 def test_ssl_needs_its_files_named() -> None:
     assert tls_from(False, "", "") is None
     with pytest.raises(StartError, match="SSL_KEYFILE and SSL_CERTFILE"):

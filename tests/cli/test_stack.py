@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from danlu.adapters.errors import StartError
-from danlu.cli.stack import UpSettings, claim_ports, programs, split_flags, url
+from danlu.cli.__main__ import command
+from danlu.cli.stack import REFUSED, UpSettings, claim_ports, programs, split_flags, url
 
 ANY = UpSettings(
     model_path="/models/glm",
@@ -70,13 +71,20 @@ def test_the_programs_know_each_other_by_the_ports_that_were_claimed() -> None:
     controller, worker, page = programs(settings, ["--device", "npu:1"])
     assert [p.name for p in (controller, worker, page)] == ["controller", "worker", "webui"]
     assert worker.argv[:5] == (sys.executable, "-m", "danlu.worker", "--model-path", "/models/glm")
-    assert worker.argv[-4:] == (
+    assert worker.argv[-6:] == (
         *("--controller-address", f"http://127.0.0.1:{settings.controller_port}"),
+        *("--drain-seconds", "30.0"),
         *("--device", "npu:1"),
     )
     assert page.argv[-2:] == ("--controller-url", f"http://127.0.0.1:{settings.controller_port}")
     assert worker.needs == page.needs == ("controller",)
     assert worker.ready_url == f"http://127.0.0.1:{settings.worker_port}/ready"
+
+
+@pytest.mark.parametrize("flag", REFUSED)
+def test_a_flag_that_would_take_the_worker_out_of_the_stack_is_refused(flag: str) -> None:
+    with pytest.raises(StartError, match=f"^{flag} is not supported: "):
+        command(["up", "--model-path", "DIR", flag, "true"])
 
 
 def test_only_the_page_is_open_to_the_network_by_default() -> None:

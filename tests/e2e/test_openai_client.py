@@ -118,13 +118,13 @@ def test_a_seed_repeats_an_answer(client: openai.OpenAI) -> None:
             model=SMOL,
             messages=[{"role": "user", "content": "Make up a name for a dragon."}],
             temperature=1,
-            max_tokens=12,
+            max_tokens=6,
             seed=seed,
         )
         return answer.choices[0].message.content or ""
 
     assert ask(7) == ask(7)
-    assert len({ask(seed) for seed in range(4)}) > 1
+    assert len({ask(seed) for seed in range(3)}) > 1
 
 
 def test_the_sdk_completes_text_streamed_and_not(client: openai.OpenAI) -> None:

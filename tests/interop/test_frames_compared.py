@@ -1,4 +1,4 @@
-"""Stock FastChat's model_worker and ours, with the same model and the same question: frame by frame.
+"""Stock FastChat's model_worker and ours, same model, same question: frame by frame.
 
 Greedy, float32, a frame every two tokens. What is the same is the same to the byte. Where we
 differ on purpose, a test says how, and that stock FastChat really is as it says:
@@ -7,7 +7,8 @@ differ on purpose, a test says how, and that stock FastChat really is as it says
 * the last frame comes once; theirs comes twice, first without its finish_reason;
 * `logprobs` is there if asked for; theirs is null otherwise, and names no alternatives;
 * half a character is held back; theirs shows U+FFFD and takes it back;
-* what may begin a stop text is held back, and what comes before it is shown; theirs skips the frame;
+* a stop text ends the answer at its token; theirs looks for it at every second token only;
+* what may begin a stop text is held back, what comes before it is shown; theirs skips the frame;
 * a stop token is no part of the answer; theirs shows one that is a visible text;
 * an echo is the prompt as it came; theirs has lost its special tokens;
 * text is what the tokens spell; theirs closes gaps before punctuation afterwards.
@@ -92,8 +93,6 @@ def texts(frames: list[dict[str, Any]]) -> list[str]:
         pytest.param(
             {"prompt": STORY, "max_new_tokens": 6, "temperature": 0}, id="echo by default"
         ),
-        pytest.param(asked(CHAT, 24, stop="Paris"), id="a stop text"),
-        pytest.param(asked(CHAT, 24, stop=["Rome", "Paris"]), id="two stop texts"),
         pytest.param(asked("a a a a a a a", 16, repetition_penalty=1.3), id="a repetition penalty"),
         pytest.param(asked(STORY, 6, temperature=1, top_k=1), id="the most probable of one"),
         pytest.param(asked("def f(x):\n    return", 16), id="code"),
@@ -124,6 +123,19 @@ def test_half_a_character_is_held_back(our_worker: Server, theirs: Server, promp
     assert whole <= set(texts(ours))
     for before, after in zip(texts(ours), texts(ours)[1:], strict=False):
         assert after.startswith(before)
+
+
+@pytest.mark.parametrize("stop", ["Paris", ["Rome", "Paris"]])
+def test_a_stop_text_ends_the_answer_at_its_token(
+    our_worker: Server, theirs: Server, stop: str | list[str]
+) -> None:
+    ours, stocks = streams(our_worker, theirs, asked(CHAT, 24, stop=stop))
+    assert texts(ours) == texts(stocks)
+    assert texts(ours)[-1] == "The capital of France is "
+    assert ours[:-1] == stocks[:-1]
+    assert ours[-1]["finish_reason"] == stocks[-1]["finish_reason"] == "stop"
+    assert ours[-1]["usage"]["completion_tokens"] == 6
+    assert stocks[-1]["usage"]["completion_tokens"] == 7
 
 
 def test_what_may_begin_a_stop_text_is_held_back_alone(our_worker: Server, theirs: Server) -> None:
@@ -175,15 +187,28 @@ def test_log_probabilities_agree_and_name_alternatives(
         assert all(top is None or len(top) >= 1 for top in mine["top_logprobs"])
 
 
-def test_what_they_say_of_the_model_is_the_same(our_worker: Server, theirs: Server) -> None:
-    for path, body in [
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
         ("/model_details", {}),
         ("/count_token", {"prompt": CHAT}),
         ("/count_token", {"prompt": "你好😊"}),
-        ("/worker_get_conv_template", {}),
-    ]:
-        one, other = both(path, our_worker, theirs, body)
-        assert one.json() == other.json(), path
+        ("/count_token", {"prompt": ""}),
+    ],
+)
+def test_what_they_say_of_the_model_is_the_same(
+    our_worker: Server, theirs: Server, path: str, body: dict[str, Any]
+) -> None:
+    one, other = both(path, our_worker, theirs, body)
+    assert one.json() == other.json()
+
+
+def test_our_conversation_has_every_field_of_theirs(our_worker: Server, theirs: Server) -> None:
+    """And those that newer FastChat has beside them."""
+    one, other = both("/worker_get_conv_template", our_worker, theirs, {})
+    mine, stocks_own = one.json()["conv"], other.json()["conv"]
+    assert {key: mine[key] for key in stocks_own} == stocks_own
+    assert set(mine) - set(stocks_own) <= {"system_message_vision", "max_image_size_mb"}
 
 
 def test_embeddings_agree(our_worker: Server, theirs: Server) -> None:

@@ -5,10 +5,11 @@ import json
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from support import stack, stock
-from support.script import ANSWER, CONTEXT, NAME, VECTOR
+from support.script import ANSWER, CONTEXT, NAME, PREFIX, VECTOR
 from support.stack import Server, chat_body, events_of, get, post, text_of
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def test_a_chat_is_answered(front: str) -> None:
     (choice,) = answer["choices"]
     assert choice["message"] == {"role": "assistant", "content": ANSWER}
     assert choice["finish_reason"] == "stop"
-    prompt = len("[Round 1]\n\n问：Q\n\n答：") + 2
+    prompt = len("[Round 1]\n\n问：Q\n\n答：") + PREFIX
     assert answer["usage"]["prompt_tokens"] == prompt
     assert answer["usage"]["total_tokens"] == prompt + 8
 
@@ -83,14 +84,15 @@ def test_the_prompt_follows_the_template_that_the_worker_names(front: str) -> No
 
 
 def test_an_answer_without_a_limit_gets_what_the_context_leaves(front: str) -> None:
+    """All but one token: at the limit, stock FastChat cuts off the prompt's first one."""
     sent = repeated(front, messages=[{"role": "user", "content": "REPEAT"}])
-    assert sent["max_new_tokens"] == CONTEXT - (len(sent["prompt"]) + 2)
+    assert sent["max_new_tokens"] == CONTEXT - (len(sent["prompt"]) + PREFIX) - 1
 
 
-def repeated(front: str, **body: object) -> dict[str, object]:
+def repeated(front: str, **body: Any) -> dict[str, Any]:
     """The body that reached the worker's engine."""
     answer = post(f"{front}/v1/chat/completions", {"model": NAME, **body}).json()
-    sent: dict[str, object] = json.loads(answer["choices"][0]["message"]["content"])
+    sent: dict[str, Any] = json.loads(answer["choices"][0]["message"]["content"])
     return sent
 
 
@@ -98,7 +100,7 @@ def test_embeddings_come_as_numbers_and_as_base64(front: str) -> None:
     body = {"model": NAME, "input": ["a", "b", "c", "d", "e"]}
     answer = post(f"{front}/v1/embeddings", body).json()
     assert [d["index"] for d in answer["data"]] == [0, 1, 2, 3, 4]
-    assert all(d["embedding"] == VECTOR for d in answer["data"])
+    assert all(d["embedding"] == list(VECTOR) for d in answer["data"])
     assert answer["usage"]["prompt_tokens"] == 15
     packed = post(f"{front}/v1/embeddings", {**body, "encoding_format": "base64"}).json()
     raw = base64.b64decode(packed["data"][0]["embedding"])
@@ -128,9 +130,7 @@ def test_a_prompt_that_exceeds_its_context_is_refused(front: str) -> None:
 
 
 @pytest.mark.parametrize("wish", [{"seed": 1}, {"logit_bias": {"5": 1}}])
-def test_what_a_stock_worker_cannot_do_is_refused_by_name(
-    front: str, wish: dict[str, object]
-) -> None:
+def test_what_a_stock_worker_cannot_do_is_refused_by_name(front: str, wish: dict[str, Any]) -> None:
     answer = post(f"{front}/v1/chat/completions", chat_body(NAME, "Q", **wish))
     assert answer.status_code == 400
     assert next(iter(wish)) in answer.json()["error"]["message"]

@@ -111,6 +111,7 @@ class FakeDanlu(Fake):
     """Our controller with its API, in one; `key` is what the API wants, "" for none."""
 
     key = ""
+    address = ""  # of the API, if it is not here
     event: dict[str, Any] | None = None
 
     def routes(self) -> list[Route]:
@@ -122,7 +123,7 @@ class FakeDanlu(Fake):
 
     async def _address(self, request: Request) -> Response:
         await self.heard(request)
-        return JSONResponse({"address": self.url})
+        return JSONResponse({"address": self.address or self.url})
 
     async def _models(self, request: Request) -> Response:
         if self._refused(request):

@@ -69,6 +69,17 @@ async def test_a_reader_that_waits_is_woken_by_the_close() -> None:
     assert await asyncio.wait_for(reading, 5) == []
 
 
+async def test_a_reader_that_has_read_all_waits_and_lets_the_loop_go_on() -> None:
+    box = Outbox(asyncio.get_running_loop())
+    box.put(a_piece("a"))
+    reading = asyncio.create_task(read(box))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not reading.done()
+    box.close()
+    assert await reading == ["a"]
+
+
 async def test_pieces_before_an_error_are_delivered_first() -> None:
     box = Outbox(asyncio.get_running_loop())
     box.put(a_piece("a"))

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from danlu.adapters.wire.deltas import HALF, MARKER, Deltas, LogprobDeltas, certain
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "fastchat_traces.jsonl"
-FULL = dict(zip(",!:;?", "，！：；？", strict=True))  # noqa: RUF001
+FULL = dict(zip(",!:;?", "，！：；？", strict=True))
 
 
 def said(texts: list[str]) -> list[str]:
@@ -67,7 +67,9 @@ def chatglm(raw: bytes) -> str:
 
 
 tokens = st.lists(
-    st.sampled_from([*",!:;?", "[", "[[", "训练", "时间", "]]", "我", "你好", "a", " ", "\n", "😊", "1"])
+    st.sampled_from(
+        [*",!:;?", "[", "[[", "训练", "时间", "]]", "我", "你好", "a", " ", "\n", "😊", "1"]
+    )
 )
 
 

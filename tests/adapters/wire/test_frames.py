@@ -17,7 +17,9 @@ frames = st.lists(st.dictionaries(st.text(), json_values, max_size=3), max_size=
 
 
 @given(frames, st.data())
-def test_frames_cut_anywhere_come_out_whole(told: list[dict[str, object]], data: st.DataObject) -> None:
+def test_frames_cut_anywhere_come_out_whole(
+    told: list[dict[str, object]], data: st.DataObject
+) -> None:
     raw = b"".join(map(encode, told))
     places = data.draw(st.lists(st.integers(0, len(raw)), max_size=10).map(sorted))
     decoder, heard = Decoder(), list[dict[str, object]]()
@@ -51,7 +53,9 @@ def test_bytes_that_come_one_by_one_cost_no_quadratic_time() -> None:
     assert [json.dumps(f)[:9] for chunk in chunks for f in decoder.feed(chunk)] == ['{"text": ']
 
 
-@pytest.mark.parametrize("raw", [b"oops\0", b"\xff\0", b"[1]\0", b'"a"\0', b"{\0", b"[" * 5000 + b"\0"])
+@pytest.mark.parametrize(
+    "raw", [b"oops\0", b"\xff\0", b"[1]\0", b'"a"\0', b"{\0", b"[" * 5000 + b"\0"]
+)
 def test_what_is_no_json_object_is_a_lost_worker(raw: bytes) -> None:
     with pytest.raises(WorkerLost, match="the worker sent a frame that is no"):
         list(Decoder().feed(raw))

@@ -1,0 +1,261 @@
+"""The controller as a worker: whole frames or none, one error, and every lease given back."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from support.registry_plane import Plane, a_plane, listening, until
+from support.toy_worker import DIE, HANG, Deed, ToyWorker, a_frame
+
+from danlu.adapters.wire.fastchat import SERVER_ERROR_MSG
+from danlu.adapters.wire.frames import encode
+
+WHOLE: list[dict[str, Any]] = [json.loads(f[:-1]) for f in (a_frame("hi"), a_frame("hi", "stop"))]
+ASK = {"model": "toy", "prompt": "hi"}
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[Plane]:
+    async with a_plane(worker_timeout=0.2) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def worker(plane: Plane) -> AsyncIterator[ToyWorker]:
+    async with ToyWorker() as known:
+        await plane.join(known)
+        yield known
+
+
+@pytest.fixture
+async def other(plane: Plane, worker: ToyWorker) -> AsyncIterator[ToyWorker]:
+    async with ToyWorker() as known:
+        await plane.join(known)
+        yield known
+
+
+def idle(plane: Plane) -> bool:
+    return plane.registry.total().queue_length == 0
+
+
+@pytest.mark.anyio
+async def test_the_body_is_handed_on_as_it_came(plane: Plane, worker: ToyWorker) -> None:
+    sent: dict[str, Any] = {"prompt": "你", "unheard_of": [1, {"a": None}]}
+    assert await plane.stream(**sent) == WHOLE
+    assert worker.asked == [("/worker_generate_stream", {"model": "toy", **sent})]
+    assert idle(plane)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cut", range(1, 12))
+async def test_frames_are_whole_wherever_the_network_cuts_them(
+    plane: Plane, worker: ToyWorker, cut: int
+) -> None:
+    raw = a_frame("hi") + a_frame("hi", "stop")
+    worker.says = [raw[i : i + cut * 7] for i in range(0, len(raw), cut * 7)]
+    assert await plane.stream() == WHOLE
+
+
+@pytest.mark.anyio
+async def test_the_first_frame_does_not_wait_for_the_second(
+    plane: Plane, worker: ToyWorker
+) -> None:
+    worker.says = [a_frame("hi"), HANG]
+    async with (
+        listening(plane.app) as client,
+        client.stream("POST", "/worker_generate_stream", json=ASK) as answer,
+    ):
+        assert await anext(answer.aiter_raw()) == a_frame("hi")
+
+
+# A worker that is lost.
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_refuses_is_out_at_once_and_another_one_answers(
+    plane: Plane, worker: ToyWorker, other: ToyWorker
+) -> None:
+    await worker.stop()
+    assert await plane.stream() == WHOLE
+    assert plane.registry.addresses() == [other.address]
+    assert idle(plane)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("says", [[DIE], [a_frame("hi")[:9], DIE], [a_frame("hi")[:9]]])
+async def test_a_worker_lost_before_its_first_frame_is_replaced(
+    plane: Plane, worker: ToyWorker, other: ToyWorker, says: list[bytes | Deed]
+) -> None:
+    worker.says = says
+    assert await plane.stream() == WHOLE
+    assert plane.registry.addresses() == [worker.address, other.address]
+    assert idle(plane)
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_is_not_ready_is_out_and_replaced(
+    plane: Plane, worker: ToyWorker, other: ToyWorker
+) -> None:
+    worker.status = 503
+    assert await plane.stream() == WHOLE
+    assert plane.registry.addresses() == [other.address]
+
+
+@pytest.mark.anyio
+async def test_a_request_that_workers_die_of_does_not_reach_all_of_them(
+    plane: Plane, worker: ToyWorker, other: ToyWorker
+) -> None:
+    async with ToyWorker() as third:
+        await plane.join(third)
+        worker.says = other.says = [DIE]
+        (error,) = await plane.stream()
+        assert error["error_code"] == 50006
+        assert third.asked == []
+    assert idle(plane)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "says", [[a_frame("hi"), DIE], [a_frame("hi"), a_frame("hi there")[:9], DIE]]
+)
+async def test_a_worker_lost_in_the_middle_is_an_error_after_whole_frames(
+    plane: Plane, worker: ToyWorker, other: ToyWorker, says: list[bytes | Deed]
+) -> None:
+    worker.says = says
+    first, error = await plane.stream()
+    assert first == WHOLE[0]
+    assert error["error_code"] == 50006
+    assert error["text"].startswith(f"{SERVER_ERROR_MSG}\n\n({worker.address}")
+    assert other.asked == []
+    assert idle(plane)
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_ends_in_the_middle_of_a_frame_is_an_error(
+    plane: Plane, worker: ToyWorker
+) -> None:
+    worker.says = [a_frame("hi") + b'{"text": ']
+    first, error = await plane.stream()
+    assert first == WHOLE[0]
+    assert error["error_code"] == 50006
+    assert "in the middle of a frame" in error["text"]
+
+
+@pytest.mark.anyio
+async def test_a_silent_worker_is_an_error_and_not_asked_of_another_one(
+    plane: Plane, worker: ToyWorker, other: ToyWorker
+) -> None:
+    worker.says = [HANG]
+    (error,) = await plane.stream()
+    assert error["error_code"] == 50006
+    assert "silent for too long" in error["text"]
+    assert other.asked == []
+    await until(worker.left.is_set)
+    assert plane.registry.addresses() == [worker.address, other.address]
+    assert idle(plane)
+
+
+@pytest.mark.anyio
+async def test_the_last_worker_that_is_lost_is_named(plane: Plane, worker: ToyWorker) -> None:
+    await worker.stop()
+    (error,) = await plane.stream()
+    assert error["error_code"] == 50006
+    assert "cannot be reached" in error["text"]
+    (error,) = await plane.stream()
+    assert error == {"text": SERVER_ERROR_MSG, "error_code": 50005}
+
+
+# What workers answer in place of frames.
+
+
+@pytest.mark.anyio
+async def test_a_workers_own_refusal_is_handed_on(plane: Plane, worker: ToyWorker) -> None:
+    refused = {"text": f"{SERVER_ERROR_MSG}\n\n(too hot)", "error_code": 40302}
+    worker.status, worker.says = 400, [encode(refused)]
+    assert await plane.stream() == [refused]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "says", "cause"),
+    [
+        (500, [b"Internal Server Error"], "answered 500 and Internal Server Error"),
+        (404, [b'{"detail":"Not Found"}'], "answered 404 and"),
+        (200, [], "answered 200 and nothing"),
+    ],
+)
+async def test_an_answer_without_a_frame_is_an_error_and_not_asked_for_again(
+    plane: Plane, worker: ToyWorker, other: ToyWorker, status: int, says: list[bytes], cause: str
+) -> None:
+    """A stock worker loses a permit with each such answer: one of them is enough."""
+    worker.status, worker.says = status, says
+    (error,) = await plane.stream()
+    assert error["error_code"] == 50001
+    assert cause in error["text"]
+    assert other.asked == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("raw", "status", "cause"),
+    [
+        (b"{", 400, "the body is not valid JSON"),
+        (b"{}", 400, "'model' is missing"),
+        (b'{"model": 7}', 400, "'model' is 7"),
+        (b'"' + b"x" * 10_000_000 + b'"', 413, "larger than"),
+    ],
+)
+async def test_a_body_that_is_wrong_is_one_frame_that_names_what(
+    plane: Plane, raw: bytes, status: int, cause: str
+) -> None:
+    answer = await plane.client.post("/worker_generate_stream", content=raw)
+    assert answer.status_code == status
+    assert answer.content.endswith(b'"error_code": 40001}\0')
+    assert cause in answer.text
+
+
+# A reader that leaves.
+
+
+async def leave_early(client: httpx.AsyncClient) -> None:
+    async with client.stream("POST", "/worker_generate_stream", json=ASK) as answer:
+        await anext(answer.aiter_raw())
+
+
+@pytest.mark.anyio
+async def test_a_reader_that_leaves_frees_the_worker(plane: Plane, worker: ToyWorker) -> None:
+    worker.says = [a_frame("hi"), HANG]
+    async with listening(plane.app) as client:
+        await leave_early(client)
+        await until(worker.left.is_set)
+        await until(lambda: idle(plane))
+
+
+@pytest.mark.anyio
+async def test_a_reader_that_leaves_before_the_first_frame_frees_the_worker() -> None:
+    async with a_plane() as plane, ToyWorker() as worker, listening(plane.app) as client:
+        await plane.join(worker)
+        worker.says = [HANG]
+        reading = asyncio.create_task(leave_early(client))
+        await until(lambda: worker.asked)
+        assert plane.registry.load(worker.address) == 1
+        reading.cancel()
+        await until(worker.left.is_set)
+        await until(lambda: idle(plane))
+
+
+@pytest.mark.anyio
+async def test_a_hundred_readers_that_leave_cost_nothing(
+    plane: Plane, worker: ToyWorker, other: ToyWorker
+) -> None:
+    worker.says = other.says = [a_frame("hi"), HANG]
+    async with listening(plane.app) as client:
+        for _ in range(10):
+            await asyncio.gather(*(leave_early(client) for _ in range(10)))
+        await until(lambda: idle(plane))
+        assert len(worker.asked) + len(other.asked) == 100
+        worker.says = other.says = [a_frame("hi"), a_frame("hi", "stop")]
+        assert await plane.stream() == WHOLE

@@ -1,0 +1,71 @@
+"""A real browser and real pages for the tests that need them."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser, Route, sync_playwright
+from support.browser import OpenTab, StartPage, Tab
+from support.processes import Program, free_port
+
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def start_page() -> Iterator[StartPage]:
+    """Starts `python -m danlu.webui` in front of a controller; its address."""
+    with ExitStack() as stack:
+
+        def start(controller: str, *flags: str, **env: str) -> str:
+            port = free_port()
+            given = ("--host", "127.0.0.1", "--port", str(port), "--controller-url", controller)
+            program = Program.ours(
+                "danlu.webui", *given, "--refresh-interval", "0.2", *flags, env=env
+            )
+            stack.enter_context(program).wait_until_answers(f"http://127.0.0.1:{port}/health")
+            return f"http://127.0.0.1:{port}"
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[OpenTab]:
+    """Opens a page in a fresh profile, with every other host held without an answer."""
+    with ExitStack() as stack:
+
+        def open_it(url: str, *, wait: bool = True) -> Tab:
+            context = browser.new_context(viewport={"width": 1200, "height": 900})
+            stack.callback(context.close)
+            page = context.new_page()
+            tab = Tab(page, [], [])
+            page.on("pageerror", lambda error: tab.faults.append(str(error)))
+
+            def hold(route: Route) -> None:
+                tab.sent.append(route.request.url)  # and never answers
+
+            context.route(lambda address: "//127.0.0.1" not in address, hold)
+            page.goto(url, wait_until="commit")
+            if wait:
+                page.wait_for_selector("#danlu-box textarea")
+            return tab
+
+        yield open_it
