@@ -133,6 +133,6 @@ def _only_one(root: Path, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"waiting for process that is making {NAME} already")
+            say(f"another process is making {NAME}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,12 +1,12 @@
 """The rich style of the terminal chat: an editable line with history, answers as Markdown."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
@@ -16,22 +16,35 @@ from rich.markdown import Markdown
 from .commands import COMMANDS
 from .styles import Write
 
-COMMAND_SO_FAR = re.compile(r"^!!\w*")
 SPARE = 4  # lines of the screen that a growing answer leaves free
+
+
+class Commands(Completer):
+    """Offers the chat's commands, with what they do, where one is being typed."""
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
+        typed = document.text
+        if not typed.startswith("!!"):
+            return
+        for name, meaning in COMMANDS.items():
+            if name.startswith(typed):
+                yield Completion(name, start_position=-len(typed), display_meta=meaning)
 
 
 class Rich:
     """Enter sends and Esc Enter makes a new line; with `multiline` it is the other way round."""
 
-    def __init__(self, *, multiline: bool, mouse: bool) -> None:
-        self._console = Console()
+    def __init__(self, *, multiline: bool, mouse: bool, console: Console | None = None) -> None:
+        self._console = console or Console()
         keys = KeyBindings()
         if not multiline:
             keys.add("escape", "enter")(_new_line)
         self._session: PromptSession[str] = PromptSession(
             history=InMemoryHistory(),
             auto_suggest=AutoSuggestFromHistory(),
-            completer=WordCompleter(list(COMMANDS), pattern=COMMAND_SO_FAR),
+            completer=Commands(),
             complete_while_typing=True,
             multiline=multiline,
             mouse_support=mouse,

@@ -60,7 +60,7 @@ class Rounds:
             # Not ready: it was started anew and is still loading; it will register when it is done.
             self._registry.lose(address, asked, str(exc))
         except ServeError as exc:
-            log.info("worker did not tell its status address=%s: %s", address, exc)
+            log.debug("worker did not tell its status address=%s: %s", address, exc)
         else:
             self._registry.update(address, status, self._clock())
 

@@ -24,6 +24,7 @@ from .journal import Journal
 from .page import build_page
 from .served import Served
 from .settings import WebuiSettings, credentials
+from .tabs import keep_house
 
 LIST_AGE = 2.0  # seconds for which the list of models is not asked for again
 
@@ -89,7 +90,7 @@ def _check(users: dict[str, str]) -> Callable[[str, str], bool]:
 
 @asynccontextmanager
 async def _queue(page: gr.Blocks, app: GradioApp) -> AsyncGenerator[None]:
-    """Runs Gradio's queue, whose steps call the app in this process.
+    """Runs Gradio's queue, whose steps call the app in this process, and forgets old tabs.
 
     Gradio's own start would call it by HTTP under the address of the first visitor's Host header
     and through whatever proxy the environment names.
@@ -102,6 +103,7 @@ async def _queue(page: gr.Blocks, app: GradioApp) -> AsyncGenerator[None]:
         tasks = [
             asyncio.create_task(queue.start_processing(), name="gradio-queue"),
             asyncio.create_task(queue.start_log_and_progress_updates(), name="gradio-progress"),
+            asyncio.create_task(keep_house(app), name="forget-tabs"),
         ]
         try:
             yield

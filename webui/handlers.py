@@ -80,6 +80,7 @@ class Handlers:
             return KEEP, KEEP, words.too_long(len(text), limit), *_look(session)
         if not model:
             return KEEP, KEEP, words.NO_MODEL, *_look(session)
+        session.used = self._clock()
         session.ask(text)
         return "", time.time(), "", *_look(session)
 
@@ -118,7 +119,7 @@ class Handlers:
             log.error("fault while answering", exc_info=exc)
             turn.error = words.failure(ServeError(f"internal error: {type(exc).__name__}"))
         finally:
-            turn.phase = Phase.ENDED
+            turn.phase, session.used = Phase.ENDED, self._clock()
             self._journal.chat(writing.talk(str(system), _ip(request)), sampling, start)
             log.info("answered %s", writing.facts())
         yield writing.update()

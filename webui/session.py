@@ -35,12 +35,16 @@ class Turn:
 
 @dataclass(slots=True)
 class Session:
-    """Owned by the event loop. At most one turn, the last, has not ended."""
+    """Owned by the event loop. At most one turn, the last, has not ended.
+
+    `used` is when the tab did something last, on a monotonic clock.
+    """
 
     turns: list[Turn] = field(default_factory=list)
     pending: Turn | None = None
     conv_id: str = ""
     voted: bool = False
+    used: float = 0.0
 
     @property
     def busy(self) -> bool:

@@ -59,7 +59,7 @@ class WebuiSettings:
 
 
 def check(settings: WebuiSettings) -> WebuiSettings:
-    """`settings` with addresses tidied; raises StartError for one that is no address."""
+    """`settings` if they make sense together; raises StartError naming the first that does not."""
     for flag, url in (
         ("--controller-url", settings.controller_url),
         ("--api-url", settings.api_url),
@@ -71,6 +71,8 @@ def check(settings: WebuiSettings) -> WebuiSettings:
     root = settings.gradio_root_path
     if root and (not root.startswith("/") or root.endswith("/")):
         raise StartError(f"--gradio-root-path wants a path such as /danlu, not {root!r}")
+    if settings.gradio_auth_path:
+        credentials(settings.gradio_auth_path)
     return settings
 
 

@@ -56,8 +56,9 @@ class Writing:
     def facts(self) -> str:
         """What the log line of this answer says."""
         usage, turn = self.turn.usage, self.turn
+        unfinished = "stopped" if turn.stop.is_set() else "left" if not turn.error else "-"
         return (
             f"model={turn.model} seconds={self._clock() - self._start:.2f} "
             f"tokens={usage.completion_tokens if usage else '-'} "
-            f"finish={turn.finish_reason or '-'} error={turn.error or '-'}"
+            f"finish={turn.finish_reason or unfinished} error={turn.error or '-'}"
         )

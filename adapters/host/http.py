@@ -149,6 +149,8 @@ class _named:
             raise _unconnected(self._url, exc.os_error) from exc
         if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
             raise WorkerUnreachable(f"{self._url!r} is no address of a worker") from exc
+        if isinstance(exc, aiohttp.ClientPayloadError):
+            raise WorkerLost(f"{self._url} broke off in the middle of its answer") from exc
         if isinstance(exc, aiohttp.ClientError | ConnectionError):
             raise WorkerLost(f"{self._url} broke the connection off: {_reason(exc)}") from exc
 

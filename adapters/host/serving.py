@@ -55,8 +55,6 @@ def bind(host: str, port: int) -> socket.socket:
         raise StartError(f"--host {host!r} is no address of this machine: {exc.strerror}") from exc
     # A name such as localhost may be both: those who write 127.0.0.1 must find us, too.
     family, kind, proto, _, address = min(places, key=lambda p: p[0] != socket.AF_INET)
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    family, kind, proto, _, address = found[0]
     sock = socket.socket(family, kind, proto)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

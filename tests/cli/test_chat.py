@@ -36,13 +36,13 @@ def chat(model: Path, *flags: str, said: str, module: tuple[str, ...] = ("chat",
 def test_questions_are_piped_through_the_programmatic_style_as_fastchats_tests_do(
     smollm2_dir: Path,
 ) -> None:
-    questions = ["What is the capital of France?", "And of Italy?\nIn one word."]
+    questions = ["What is the capital of France?", "What is the capital\nof Italy?"]
     said = "".join(text + END_OF_MESSAGE for text in [*questions, "!!exit"])
     out = chat(smollm2_dir, "--style", "programmatic", said=said, module=())
     assert out.startswith(
         "[!OP:User]: What is the capital of France?\n"
         "[!OP:Assistant]: The capital of France is Paris.\n"
-        "[!OP:User]: And of Italy?\nIn one word.\n"
+        "[!OP:User]: What is the capital\nof Italy?\n"
         "[!OP:Assistant]: "
     )
     assert "Rome" in out
@@ -138,7 +138,6 @@ class Terminal:
         (["--repetition_penalty", "0"], "repetition_penalty"),
         (["--temperature", "nan"], "temperature"),
         (["--max-new-tokens", "0"], "^--max-new-tokens wants at least 1"),
-        (["--device", "tpu"], "^--device 'tpu' is not supported"),
         ([], "^--model-path '/no/such' does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

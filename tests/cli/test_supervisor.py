@@ -85,6 +85,19 @@ async def test_a_killed_one_is_started_again_and_the_others_stay(tmp_path: Path)
     ]
 
 
+async def test_a_killed_one_counts_as_ready_only_once_it_is_ready_again(tmp_path: Path) -> None:
+    async with supervised(a_program(tmp_path, "worker", "once")) as (supervisor, _):
+        await supervisor.ready()
+        (tmp_path / "worker.ready").unlink()
+        os.kill(pid_of(tmp_path, "worker"), signal.SIGKILL)
+        await until(lambda: deeds(tmp_path).count("worker starts") == 2)
+        ready = asyncio.create_task(supervisor.ready())
+        done, _ = await asyncio.wait([ready], timeout=0.1)
+        assert not done
+        (tmp_path / "worker.ready").touch()
+        await asyncio.wait_for(ready, SOON)
+
+
 async def test_one_that_cannot_start_ends_all_with_its_sentence(tmp_path: Path) -> None:
     async with supervised(*three(tmp_path, ["serves", "cannot", "serves"])) as (_, task):
         with pytest.raises(StartError, match="^worker cannot start: there is no such model$"):
@@ -102,7 +115,8 @@ async def test_one_that_keeps_crashing_ends_all(tmp_path: Path) -> None:
 
 
 async def test_a_second_stop_ends_those_that_take_their_time(tmp_path: Path) -> None:
-    async with supervised(*three(tmp_path, ["deaf"] * 3)) as (supervisor, task):
+    shown = Shown()
+    async with supervised(*three(tmp_path, ["deaf"] * 3), shown=shown) as (supervisor, task):
         await supervisor.ready()
         supervisor.stop()
         done, _ = await asyncio.wait([task], timeout=0.3)
@@ -110,6 +124,7 @@ async def test_a_second_stop_ends_those_that_take_their_time(tmp_path: Path) -> 
         supervisor.stop()
         await asyncio.wait_for(task, SOON)
     assert not any(deed.endswith("ends") for deed in deeds(tmp_path))
+    assert not any("started again" in line for line in shown.lines)
 
 
 async def test_one_that_does_not_end_in_time_is_killed_and_the_rest_still_stops(

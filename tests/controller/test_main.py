@@ -1,4 +1,4 @@
-"""The controller as a program: it starts, serves both planes, stops, and says why it cannot start."""
+"""The controller as a program: it starts, serves both planes, stops, or says why it cannot."""
 
 import re
 import signal
@@ -111,7 +111,7 @@ def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_no_fault() -> None:
 
 
 def test_it_never_loads_torch() -> None:
-    look = "import sys, danlu.controller.__main__ as m; print([n for n in sys.modules if n == 'torch'])"
+    look = "import sys, danlu.controller.__main__; print('torch' in sys.modules)"
     with Program([sys.executable, "-c", look]) as program:
         assert program.wait_to_end() == 0
-        assert program.output == "[]\n"
+        assert program.output == "False\n"

@@ -19,7 +19,7 @@ ASK = {"model": "toy", "prompt": "hi"}
 
 @pytest.fixture
 async def plane() -> AsyncIterator[Plane]:
-    async with a_plane(worker_timeout=0.2) as opened:
+    async with a_plane() as opened:
         yield opened
 
 
@@ -145,17 +145,25 @@ async def test_a_stream_that_ends_in_the_middle_of_a_frame_is_an_error(
 
 
 @pytest.mark.anyio
-async def test_a_silent_worker_is_an_error_and_not_asked_of_another_one(
-    plane: Plane, worker: ToyWorker, other: ToyWorker
+@pytest.mark.parametrize("begun", [[], [a_frame("hi")]])
+async def test_a_silent_worker_is_an_error_and_stays_and_nobody_else_is_asked(
+    begun: list[bytes],
 ) -> None:
-    worker.says = [HANG]
-    (error,) = await plane.stream()
-    assert error["error_code"] == 50006
-    assert "silent for too long" in error["text"]
-    assert other.asked == []
-    await until(worker.left.is_set)
-    assert plane.registry.addresses() == [worker.address, other.address]
-    assert idle(plane)
+    async with (
+        a_plane(worker_timeout=0.2) as plane,
+        ToyWorker() as worker,
+        ToyWorker() as other,
+    ):
+        await plane.join(worker)
+        await plane.join(other)
+        worker.says = [*begun, HANG]
+        *_, error = await plane.stream()
+        assert error["error_code"] == 50006
+        assert "silent for too long" in error["text"]
+        assert other.asked == []
+        await until(worker.left.is_set)
+        assert plane.registry.addresses() == [worker.address, other.address]
+        assert idle(plane)
 
 
 @pytest.mark.anyio

@@ -107,7 +107,6 @@ AT_THE_API = [
     Bad(CHAT, chat(max_tokens=-1), "max_tokens"),
     Bad(CHAT, chat(presence_penalty=9), "presence_penalty"),
     Bad(CHAT, chat(frequency_penalty=-9), "frequency_penalty"),
-    Bad(CHAT, chat(stop=""), "stop"),
     Bad(CHAT, chat(seed=2**80), "seed"),
     Bad(CHAT, chat(top_logprobs=5), "logprobs"),
     Bad(TEXT, text(logprobs=1000), "logprobs"),

@@ -64,10 +64,7 @@ class Fake:
     """A server between `with` and the end of its block."""
 
     def __init__(self) -> None:
-        self.models: list[str] = ["fake-model"]
-        self.script = Script()
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.failure: tuple[int, dict[str, Any]] | None = None
+        self.reset()
         self._sock = socket.socket()
         self._sock.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
@@ -78,6 +75,13 @@ class Fake:
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._sock]}, name="fake-server"
         )
+
+    def reset(self) -> None:
+        """As if nobody had scripted or asked it yet."""
+        self.models: list[str] = ["fake-model"]
+        self.script = Script()
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.failure: tuple[int, dict[str, Any]] | None = None
 
     def routes(self) -> list[Route]:
         raise NotImplementedError

@@ -1,8 +1,8 @@
 """`python -m support.fake_worker`: the worker program, whole, around an engine without a model.
 
-Words in a prompt change the answer: SLOW waits between pieces until its reader leaves or the engine
-closes, BOOM is an error. A word in the file `load` beside the model's config.json changes the
-loading: `fail` is an error, `hang` never ends.
+Words in a prompt change the answer: PAUSE waits two seconds between pieces, SLOW until its reader
+leaves or the engine closes, BOOM is an error. A word in the file `load` beside the model's
+config.json changes the loading: `fail` and `break` are errors, foreseen and not, `hang` never ends.
 """
 
 import sys
@@ -31,7 +31,7 @@ def script(job: Job) -> Iterator[Step]:
     if "SLOW" in text:
         yield threading.Event()
     if "PAUSE" in text:
-        threading.Event().wait(2)
+        yield _set_in(2.0)
     yield from told
 
 
@@ -46,6 +46,12 @@ def load(settings: WorkerSettings, progress: Progress) -> Engine:
     if word == "hang":
         threading.Event().wait()
     return FakeEngine(script, threads=settings.limit_worker_concurrency)
+
+
+def _set_in(seconds: float) -> threading.Event:
+    event = threading.Event()
+    threading.Timer(seconds, event.set).start()
+    return event
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def prompt_of(body: dict[str, Any]) -> str:
     """All text of a generation body, however it is given."""
     texts = [message["content"] for message in body.get("messages", ())]
     ids = [str(token) for token in body.get("prompt_token_ids", ())]
-    return "\n".join([*texts, *ids, body.get("prompt", "")])
+    return "\n".join(filter(None, [*texts, *ids, body.get("prompt")]))
 
 
 def usage(prompt: int, completion: int) -> dict[str, int]:

@@ -8,7 +8,9 @@ import httpx
 
 from .processes import Program
 
+LOGGED = " | INFO | "
 LONGEST = 400  # characters; a sentence that quotes its sender's megabyte is none
+LONGEST_LINE = 1200  # characters; FastChat has seventy templates, and a wrong one shows them all
 TO_REFUSE = 30.0  # seconds that a request, or a program that cannot start, gets to be refused
 
 NOT_JSON = (
@@ -81,10 +83,16 @@ def check_sentence(sentence: str, word: str) -> None:
 
 
 def check_start_refusal(program: Program, *words: str) -> None:
-    """The program ends by itself with status 2 and one line on what is wrong."""
+    """The program ends by itself with status 2; its last line says what is wrong.
+
+    Before it there may be lines of the log on what it was doing, but no other words.
+    """
     with program:
         status = program.wait_to_end(TO_REFUSE)
-        (line,) = program.output.strip().splitlines()
-    assert status == 2, line
+        output = program.output
+    assert status == 2, output
+    (line,) = (line for line in output.strip().splitlines() if LOGGED not in line)
+    assert output.strip().endswith(line)
     for word in words:
-        check_sentence(line, word)
+        assert word.lower() in line.lower()
+    assert len(line) < LONGEST_LINE

@@ -21,7 +21,7 @@ from danlu.controller.settings import ControllerSettings
 
 from .toy_worker import ToyWorker
 
-BOUND = 10.0  # seconds that anything in this process may take
+BOUND = 30.0  # seconds that anything in this process may take on a busy machine
 STEP = 0.01  # seconds between two looks
 
 

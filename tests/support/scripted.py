@@ -1,7 +1,8 @@
 """Small programs that behave as told, and a `Show` that remembers what it was shown.
 
 A program `P` writes its deeds as lines "P starts" into the file `deeds`, and is ready once the file
-`P.ready` is there. Ways to behave: serves, deaf (to SIGTERM), crashes, cannot (start), loads.
+`P.ready` is there. Ways to behave: serves, deaf (to SIGTERM), crashes, cannot (start), loads
+(for ever), once (is ready the first time only).
 """
 
 import sys
@@ -23,6 +24,7 @@ def end(*_):
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN if how == "deaf" else end)
+again = (place / f"{name}.pid").exists()
 did("starts")
 print(f"{name} says hello", flush=True)
 if how == "crashes":
@@ -31,7 +33,7 @@ if how == "cannot":
     print(f"danlu-{name}: there is no such model", flush=True)
     sys.exit(2)
 (place / f"{name}.pid").write_text(str(os.getpid()))
-if how != "loads":
+if how == "serves" or how == "deaf" or (how == "once" and not again):
     (place / f"{name}.ready").touch()
 while True:
     time.sleep(60)

@@ -47,12 +47,11 @@ def byte_level_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     backend.train_from_iterator(CORPUS, trainer)
-    return PreTrainedTokenizerFast(
+    return _tokenizer(
         tokenizer_object=backend,
         bos_token="<|endoftext|>",
         eos_token="<|im_end|>",
         additional_special_tokens=["<|im_start|>"],
-        clean_up_tokenization_spaces=False,
         chat_template=CHATML,
     )
 
@@ -65,7 +64,7 @@ def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
     trained.train_from_iterator(CORPUS, BpeTrainer(vocab_size=300, show_progress=False))
     learned = json.loads(trained.to_str())["model"]
     words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    words += [word for word in sorted(learned["vocab"], key=learned["vocab"].get)]
+    words += sorted(learned["vocab"], key=learned["vocab"].get)
     backend = Tokenizer(
         models.BPE(
             {word: i for i, word in enumerate(words)},
@@ -88,13 +87,18 @@ def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
     )
     backend.add_special_tokens([AddedToken(word, special=True) for word in words[:3]])
     backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(
+    return _tokenizer(
         tokenizer_object=backend,
         bos_token="<s>",
         eos_token="</s>",
         unk_token="<unk>",
-        clean_up_tokenization_spaces=False,
     )
+
+
+def _tokenizer(**facts: Any) -> PreTrainedTokenizerFast:
+    kind: Any = PreTrainedTokenizerFast  # its constructor is not annotated
+    tokenizer: PreTrainedTokenizerFast = kind(clean_up_tokenization_spaces=False, **facts)
+    return tokenizer
 
 
 def tiny_config(**changes: Any) -> LlamaConfig:
@@ -116,11 +120,14 @@ def tiny_config(**changes: Any) -> LlamaConfig:
 def random_model(config: Any, seed: int = 0) -> PreTrainedModel:
     """The causal language model of `config`, with weights large enough that it does not drone."""
     torch.manual_seed(seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    factory: Any = AutoModelForCausalLM  # not annotated
+    model: PreTrainedModel = factory.from_config(config)
     for weights in model.parameters():
         if weights.dim() > 1:
             torch.nn.init.normal_(weights, std=0.3)
-    return model.train(False).requires_grad_(False)
+    model.train(False)
+    model.requires_grad_(False)
+    return model
 
 
 @cache

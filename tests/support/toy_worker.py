@@ -21,7 +21,10 @@ class Deed:
 DIE = Deed()  # break the connection off
 HANG = Deed()  # send nothing more until the reader leaves
 
-HEAD = "HTTP/1.1 {status} -\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+HEAD = (
+    "HTTP/1.1 {status} -\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+    "Location: /elsewhere\r\n\r\n"  # for a status that sends elsewhere; others ignore it
+)
 
 
 def a_frame(text: str, finish_reason: str | None = None) -> bytes:

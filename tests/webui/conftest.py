@@ -1,12 +1,13 @@
 """A real browser and real pages for the tests that need them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser, Route, sync_playwright
 from support.browser import OpenTab, StartPage, Tab
+from support.chatservers import FakeDanlu
 from support.processes import Program, free_port
 
 QUIET = [
@@ -23,17 +24,38 @@ QUIET = [
 def start_page() -> Iterator[StartPage]:
     """Starts `python -m danlu.webui` in front of a controller; its address."""
     with ExitStack() as stack:
+        yield lambda controller, *flags, **env: _started(stack, controller, flags, env)
 
-        def start(controller: str, *flags: str, **env: str) -> str:
-            port = free_port()
-            given = ("--host", "127.0.0.1", "--port", str(port), "--controller-url", controller)
-            program = Program.ours(
-                "danlu.webui", *given, "--refresh-interval", "0.2", *flags, env=env
-            )
-            stack.enter_context(program).wait_until_answers(f"http://127.0.0.1:{port}/health")
-            return f"http://127.0.0.1:{port}"
 
-        yield start
+@pytest.fixture(scope="module")
+def shared_page() -> Iterator[tuple[FakeDanlu, str]]:
+    """One page for all tests that need no other flags than the usual."""
+    with ExitStack() as stack:
+        fake = stack.enter_context(FakeDanlu())
+        yield fake, _started(stack, fake.url, ("--input-char-len-limit", "200"), {})
+
+
+@pytest.fixture
+def danlu(shared_page: tuple[FakeDanlu, str]) -> FakeDanlu:
+    """The controller behind the shared page, as new."""
+    shared_page[0].reset()
+    return shared_page[0]
+
+
+@pytest.fixture
+def danlu_page(shared_page: tuple[FakeDanlu, str], danlu: FakeDanlu) -> str:
+    """The address of the shared page."""
+    return shared_page[1]
+
+
+def _started(
+    stack: ExitStack, controller: str, flags: Sequence[str], env: Mapping[str, str]
+) -> str:
+    port = free_port()
+    given = ("--host", "127.0.0.1", "--port", str(port), "--controller-url", controller)
+    program = Program.ours("danlu.webui", *given, "--refresh-interval", "0.2", *flags, env=env)
+    stack.enter_context(program).wait_until_answers(f"http://127.0.0.1:{port}/health")
+    return f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

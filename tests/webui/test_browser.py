@@ -65,70 +65,69 @@ def test_stop_ends_the_worker_and_keeps_what_was_said(
 
 
 def test_a_closed_tab_ends_the_worker_even_while_it_is_silent(
-    start_page: StartPage, open_tab: OpenTab
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
 ) -> None:
-    with FakeDanlu() as fake:
-        fake.script.pause_after = 1
-        tab = open_tab(start_page(fake.url))
-        tab.ask("think")
-        tab.expect_answer("Hello▌")
-        tab.page.close()
-        wait_for(fake.script.left.is_set, "the worker saw its reader leave", 10)
+    danlu.script.pause_after = 1
+    tab = open_tab(danlu_page)
+    tab.ask("think")
+    tab.expect_answer("Hello▌")
+    tab.page.close()
+    wait_for(danlu.script.left.is_set, "the worker saw its reader leave", 10)
 
 
-def test_regenerate_asks_again_and_clear_forgets(start_page: StartPage, open_tab: OpenTab) -> None:
-    with FakeDanlu() as fake:
-        tab = open_tab(start_page(fake.url))
-        expect(tab.page.locator("#danlu-again")).to_be_disabled()
-        fake.script = Script("one")
-        tab.ask("hi")
-        tab.expect_answer("one")
-        tab.expect_idle()
-        fake.script = Script("two")
-        tab.click("again")
-        tab.expect_answer("two")
-        expect(tab.page.get_by_test_id("bot")).to_have_count(1)
-        tab.expect_idle()
-        tab.click("clear")
-        expect(tab.page.get_by_test_id("bot")).to_have_count(0)
-        tab.ask("anew")
-        tab.expect_answer("two")
-        sent = fake.bodies("/v1/chat/completions")[-1]["messages"]
+def test_regenerate_asks_again_and_clear_forgets(
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
+) -> None:
+    tab = open_tab(danlu_page)
+    expect(tab.page.locator("#danlu-again")).to_be_disabled()
+    danlu.script = Script("one")
+    tab.ask("hi")
+    tab.expect_answer("one")
+    tab.expect_idle()
+    danlu.script = Script("two")
+    tab.click("again")
+    tab.expect_answer("two")
+    expect(tab.page.get_by_test_id("bot")).to_have_count(1)
+    tab.expect_idle()
+    tab.click("clear")
+    expect(tab.page.get_by_test_id("bot")).to_have_count(0)
+    tab.ask("anew")
+    tab.expect_answer("two")
+    sent = danlu.bodies("/v1/chat/completions")[-1]["messages"]
     assert sent == [{"role": "user", "content": "anew"}]
 
 
 def test_parameters_and_the_system_prompt_are_sent(
-    start_page: StartPage, open_tab: OpenTab
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
 ) -> None:
-    with FakeDanlu() as fake:
-        tab = open_tab(start_page(fake.url))
-        tab.page.click("text=Parameters 参数")
-        tab.page.fill("#danlu-system textarea", "be kind")
-        tab.page.get_by_label("number input for Temperature 温度").fill("1.5")
-        tab.page.get_by_label("number input for Max output tokens 最大输出长度").fill("64")
-        tab.ask("hi")
-        tab.expect_answer("Hello, world.")
-        [body] = fake.bodies("/v1/chat/completions")
+    tab = open_tab(danlu_page)
+    tab.page.click("text=Parameters 参数")
+    tab.page.fill("#danlu-system textarea", "be kind")
+    numbers = tab.page.locator("#danlu-parameters").get_by_test_id("number-input")
+    numbers.first.fill("1.5")
+    numbers.last.fill("64")
+    tab.ask("hi")
+    tab.expect_answer("Hello, world.")
+    [body] = danlu.bodies("/v1/chat/completions")
     assert body["messages"][0] == {"role": "system", "content": "be kind"}
     assert (body["temperature"], body["max_tokens"]) == (1.5, 64)
 
 
 def test_a_model_that_comes_up_appears_by_itself_and_the_notice_goes(
-    start_page: StartPage, open_tab: OpenTab
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
 ) -> None:
-    with FakeDanlu() as fake:
-        fake.models = []
-        tab = open_tab(start_page(fake.url))
-        notice = tab.page.locator("div.block#danlu-notice")
-        expect(notice).to_contain_text("python -m danlu.worker")
-        expect(notice).to_contain_text("还没有模型在服务")
-        fake.models = ["late-model"]
-        expect(tab.page.get_by_label("Model 模型")).to_have_value("late-model")
-        expect(notice).to_be_hidden()
-        tab.ask("hi")
-        tab.expect_answer("Hello, world.")
-        fake.models = ["other-model"]
-        expect(notice).to_contain_text("late-model is not served now")
+    danlu.models = []
+    tab = open_tab(danlu_page)
+    notice = tab.page.locator("div.block#danlu-notice")
+    expect(notice).to_contain_text("python -m danlu.worker")
+    expect(notice).to_contain_text("还没有模型在服务")
+    danlu.models = ["late-model"]
+    expect(tab.page.get_by_label("Model 模型")).to_have_value("late-model")
+    expect(notice).to_be_hidden()
+    tab.ask("hi")
+    tab.expect_answer("Hello, world.")
+    danlu.models = ["other-model"]
+    expect(notice).to_contain_text("late-model is not served now")
 
 
 def test_a_controller_that_is_not_there_is_named_until_it_comes(
@@ -146,62 +145,63 @@ def test_a_controller_that_is_not_there_is_named_until_it_comes(
             expect(notice).to_be_hidden()
 
 
-def test_an_address_with_a_model_selects_it(start_page: StartPage, open_tab: OpenTab) -> None:
-    with FakeDanlu() as fake:
-        fake.models = ["a", "b", "c"]
-        tab = open_tab(f"{start_page(fake.url)}/?model=b")
-        expect(tab.page.get_by_label("Model 模型")).to_have_value("b")
-        tab.ask("hi")
-        tab.expect_answer("Hello, world.")
-        assert fake.bodies("/v1/chat/completions")[0]["model"] == "b"
+def test_an_address_with_a_model_selects_it(
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
+) -> None:
+    danlu.models = ["a", "b", "c"]
+    tab = open_tab(f"{danlu_page}/?model=b")
+    expect(tab.page.get_by_label("Model 模型")).to_have_value("b")
+    tab.ask("hi")
+    tab.expect_answer("Hello, world.")
+    assert danlu.bodies("/v1/chat/completions")[0]["model"] == "b"
 
 
 def test_an_error_is_told_with_its_cause_and_its_number(
-    start_page: StartPage, open_tab: OpenTab
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
 ) -> None:
-    with FakeDanlu() as fake:
-        fake.failure = (503, NoWorker("the last worker has just left").envelope())
-        tab = open_tab(start_page(fake.url))
-        tab.ask("hi")
-        tab.expect_answer("⚠ the last worker has just left (error 50005)")
-        tab.expect_idle()
-        fake.failure = None
-        tab.click("again")
-        tab.expect_answer("Hello, world.")
+    danlu.failure = (503, NoWorker("the last worker has just left").envelope())
+    tab = open_tab(danlu_page)
+    tab.ask("hi")
+    tab.expect_answer("⚠ the last worker has just left (error 50005)")
+    tab.expect_idle()
+    danlu.failure = None
+    tab.click("again")
+    tab.expect_answer("Hello, world.")
 
 
 def test_a_question_that_is_too_long_stays_in_its_box(
-    start_page: StartPage, open_tab: OpenTab
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
 ) -> None:
-    with FakeDanlu() as fake:
-        tab = open_tab(start_page(fake.url, FASTCHAT_INPUT_CHAR_LEN_LIMIT="20"))
-        tab.ask("x" * 21)
-        expect(tab.page.locator("#danlu-status p")).to_contain_text("21 characters")
-        expect(tab.page.locator("#danlu-box textarea")).to_have_value("x" * 21)
-        assert fake.bodies("/v1/chat/completions") == []
+    tab = open_tab(danlu_page)
+    tab.ask("x" * 201)
+    expect(tab.page.locator("#danlu-status p")).to_contain_text("201 characters")
+    expect(tab.page.locator("#danlu-box textarea")).to_have_value("x" * 201)
+    assert danlu.bodies("/v1/chat/completions") == []
 
 
-def test_two_tabs_are_two_conversations(start_page: StartPage, open_tab: OpenTab) -> None:
-    with FakeDanlu() as fake:
-        url = start_page(fake.url)
-        first, second = open_tab(url), open_tab(url)
-        first.ask("mine")
-        first.expect_answer("Hello, world.")
-        second.ask("yours")
-        second.expect_answer("Hello, world.")
-        sent = fake.bodies("/v1/chat/completions")[1]["messages"]
+def test_two_tabs_are_two_conversations(
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
+) -> None:
+    url = danlu_page
+    first, second = open_tab(url), open_tab(url)
+    first.ask("mine")
+    first.expect_answer("Hello, world.")
+    second.ask("yours")
+    second.expect_answer("Hello, world.")
+    sent = danlu.bodies("/v1/chat/completions")[1]["messages"]
     assert [message["content"] for message in sent] == ["yours"]
 
 
-def test_what_a_model_says_is_shown_and_never_run(start_page: StartPage, open_tab: OpenTab) -> None:
+def test_what_a_model_says_is_shown_and_never_run(
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
+) -> None:
     said = "<think>hm</think> <img src=x onerror=\"document.title='run'\">"
-    with FakeDanlu() as fake:
-        fake.script = Script(said, " ![](http://elsewhere.example/a.png)", "\n\n\\(x^2\\)")
-        tab = open_tab(start_page(fake.url))
-        tab.ask("hi")
-        expect(tab.page.get_by_test_id("bot")).to_contain_text(said)
-        expect(tab.page.locator("[data-testid=bot] .katex")).to_have_count(1)
-        tab.expect_idle()
+    danlu.script = Script(said, " ![](http://elsewhere.example/a.png)", "\n\n\\(x^2\\)")
+    tab = open_tab(danlu_page)
+    tab.ask("hi")
+    expect(tab.page.get_by_test_id("bot")).to_contain_text(said)
+    expect(tab.page.locator("[data-testid=bot] .katex")).to_have_count(1)
+    tab.expect_idle()
     assert tab.page.title() == "danlu 丹炉"
     assert [url for url in tab.sent if "elsewhere" in url] == []
 

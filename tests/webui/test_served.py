@@ -39,9 +39,11 @@ class Clock:
 @pytest.mark.anyio
 async def test_many_tabs_are_one_question() -> None:
     models = Models()
+    models.names = ["m"]
     served = Served(models, 2.0, clock=Clock())
-    await asyncio.gather(*[served.look() for _ in range(50)])
+    views = await asyncio.gather(*[served.look() for _ in range(50)])
     assert models.calls == 1
+    assert set(views) == {View(("m",))}
 
 
 @pytest.mark.anyio

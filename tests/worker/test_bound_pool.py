@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from functools import partial
 
 import pytest
 from support.devices import FakeDevice
@@ -27,7 +28,7 @@ def test_a_thread_is_bound_once_and_before_its_first_call() -> None:
 
 def test_calls_run_in_the_order_they_came() -> None:
     pool, order = BoundPool(FakeDevice(), 1), list[int]()
-    futures = [pool.submit(lambda i=i: order.append(i)) for i in range(20)]
+    futures = [pool.submit(partial(order.append, i)) for i in range(20)]
     for future in futures:
         future.result(30)
     pool.close()

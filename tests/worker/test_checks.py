@@ -82,9 +82,7 @@ def test_a_revision_is_for_a_hub(model: str) -> None:
 
 
 def test_a_template_that_fastchat_does_not_have(model: str) -> None:
-    assert "--conv-template 'glm9' is unknown; one of" in refusal(
-        model_path=model, conv_template="glm9"
-    )
+    assert "--conv-template 'glm9' " in refusal(model_path=model, conv_template="glm9")
 
 
 def test_an_address_that_is_no_url(model: str) -> None:

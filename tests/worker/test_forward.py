@@ -9,7 +9,7 @@ from transformers import CONFIG_MAPPING
 
 from danlu.worker.forward import Forward
 
-ROTARY = {
+ROTARY: dict[str, Any] = {
     "vocab_size": 120,
     "hidden_size": 32,
     "intermediate_size": 48,

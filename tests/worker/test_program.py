@@ -105,6 +105,13 @@ def test_a_device_that_we_do_not_have_is_named(model: Path) -> None:
         assert last_words(program).startswith("danlu-worker: --device 'xpu' is not supported; one")
 
 
+def test_https_without_its_files_is_named(model: Path) -> None:
+    with fake(model, "--port", "0", "--ssl", SSL_KEYFILE="", SSL_CERTFILE="") as program:
+        assert last_words(program).endswith(
+            "--ssl needs the variables SSL_KEYFILE and SSL_CERTFILE"
+        )
+
+
 def test_a_taken_port_is_said_before_anything_is_loaded(model: Path) -> None:
     with closing(bind("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

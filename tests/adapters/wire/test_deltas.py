@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -89,7 +90,12 @@ def test_an_append_only_text_cut_anywhere_comes_out_whole(text: str, data: st.Da
 
 def test_only_new_logprobs_are_given() -> None:
     deltas = LogprobDeltas()
-    one = {"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": [{}], "text_offset": [0]}
+    one: dict[str, Any] = {
+        "tokens": ["a"],
+        "token_logprobs": [-1.0],
+        "top_logprobs": [{}],
+        "text_offset": [0],
+    }
     two = {**{k: [*v, *v] for k, v in one.items()}, "tokens": ["a", "b"], "text_offset": [0, 1]}
     assert deltas.feed(None) is None
     assert deltas.feed(one) == one

@@ -29,7 +29,7 @@ def test_parts_of_text_are_joined() -> None:
 
 
 def test_an_answer_of_ours_can_be_sent_back() -> None:
-    answer = {
+    answer: dict[str, Any] = {
         "role": "assistant",
         "content": "x",
         "refusal": None,

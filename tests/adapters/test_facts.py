@@ -1,0 +1,56 @@
+"""What configurations of many families say about their context and their ends."""
+
+from typing import Any
+
+import pytest
+from support.tiny import byte_level_tokenizer, random_model, tiny_config
+from transformers import CONFIG_MAPPING
+
+from danlu.adapters.models import facts
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "expected"),
+    [
+        ("llama", {"max_position_embeddings": 128}, 128),
+        ("gpt2", {"n_positions": 77}, 77),
+        ("mpt", {"max_seq_len": 99}, 99),
+        ("rwkv", {"context_length": 55}, 55),
+        ("mamba", {}, None),
+        ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, 256),
+        ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, 512),
+        ("qwen2", {"rope_scaling": YARN}, 512),
+        ("qwen2", {"max_position_embeddings": 512, "rope_scaling": YARN}, 512),
+        (
+            "llama",
+            {
+                "max_position_embeddings": 1024,
+                "rope_scaling": {
+                    "rope_type": "llama3",
+                    "factor": 8.0,
+                    "low_freq_factor": 1.0,
+                    "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 128,
+                },
+            },
+            1024,
+        ),
+    ],
+)
+def test_the_stated_context(family: str, fields: dict[str, Any], expected: int | None) -> None:
+    if "rope_scaling" in fields:
+        fields = {"max_position_embeddings": 128, **fields}
+    assert facts.stated_length(CONFIG_MAPPING[family](**fields)) == expected
+
+
+def test_a_model_that_states_no_context_has_its_tokenizers_or_a_modest_one() -> None:
+    tokenizer, config = byte_level_tokenizer(), CONFIG_MAPPING["mamba"]()
+    assert facts.context_length(config, tokenizer) == facts.UNKNOWN_LENGTH
+
+
+def test_end_tokens_are_gathered_from_all_three_places() -> None:
+    model: Any = random_model(tiny_config(eos_token_id=7))
+    model.generation_config.eos_token_id = [8, 9]
+    assert facts.end_ids(model, byte_level_tokenizer()) == {2, 7, 8, 9}
