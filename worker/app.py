@@ -15,6 +15,7 @@ from starlette.routing import Route
 from .. import __version__
 from ..adapters.errors import BadRequest, UnknownModel
 from ..adapters.host.answers import error_handlers, object_in, read_body, read_object
+from ..adapters.wire.conversation import numbered
 from ..adapters.wire.fastchat import Capabilities, CountBody, EmbeddingsBody, WorkerQuery
 from ..adapters.wire.generation import GenerateBody
 from ..adapters.wire.parsing import parse
@@ -107,7 +108,9 @@ class Door:
 
     async def conversation(self, request: Request) -> Response:
         engine = await self._asked(request)
-        return JSONResponse({"conv": engine.card.conversation})
+        return JSONResponse(
+            {"conv": numbered(engine.card.conversation, self._settings.fastchat_version)}
+        )
 
     async def details(self, request: Request) -> Response:
         engine = await self._asked(request)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapters.host.settings import knob, settings_from
+from ..adapters.wire.conversation import VERSIONS
 from ..adapters.wire.generation import SEEDS
 
 PREFIX = "DANLU_WORKER_"
@@ -42,6 +43,11 @@ class WorkerSettings:
     )
     conv_template: str | None = knob(
         None, "FastChat conversation template; the model's own chat template if not given"
+    )
+    fastchat_version: str = knob(
+        "main",
+        "the stock FastChat that asks this worker for its template: a git checkout, or the release",
+        choices=VERSIONS,
     )
     context_length: int | None = knob(
         None, "tokens of prompt and answer together; the model's own limit if not given", low=16

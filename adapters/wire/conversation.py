@@ -17,6 +17,7 @@ from .generation import Message
 AGREED_STYLES = 8
 # main's number of a style is 0.2.36's plus one from AGREED_STYLES on.
 MAIN_SHIFT = 1
+VERSIONS = ("main", "0.2.36")  # of FastChat, by the way they number separator styles
 
 PLACE = "{system_message}"  # of the system message in a template's system_template
 
@@ -60,6 +61,16 @@ def to_wire(template: Conversation) -> dict[str, Any]:
         "stop_token_ids": template.stop_token_ids,
         "max_image_size_mb": None,
     }
+
+
+def numbered(conv: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """`conv`, which has main's numbers, with the separator style's number of that FastChat.
+
+    A reader takes the number for its own: 0.2.36 reads main's ChatGLM2 as ChatML.
+    """
+    style = conv["sep_style"]
+    shifted = version == "0.2.36" and style >= AGREED_STYLES + MAIN_SHIFT
+    return {**conv, "sep_style": style - MAIN_SHIFT if shifted else style}
 
 
 def render(conv: Mapping[str, Any], messages: Sequence[Message]) -> Prompt:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from support.registry_plane import Plane, a_plane, until
+from support.registry_plane import BOUND, Plane, a_plane, until
 from support.toy_worker import DIE, HANG, ToyWorker
 
 from danlu.controller.rounds import Rounds
@@ -131,6 +131,19 @@ async def test_a_look_at_a_worker_that_hangs_holds_up_nobody(
     assert not looking.done()
     await worker.stop()
     assert await looking is None
+
+
+@pytest.mark.anyio
+async def test_all_workers_are_asked_at_the_same_time(
+    plane: Plane, worker: ToyWorker, other: ToyWorker
+) -> None:
+    worker.tells = other.tells = [HANG]
+    await plane.join(worker)
+    await plane.join(other)
+    looking = asyncio.create_task(rounds_of(plane).visit_all(timeout=2 * BOUND))
+    await until(lambda: worker.asked and other.asked)
+    looking.cancel()
+    await asyncio.wait({looking})
 
 
 # Giving addresses away.

@@ -101,7 +101,7 @@ class FakeEngine:
             waited += 0.01
             if waited > WAIT:
                 raise ServeError("the test never set the event")
-        if self.closed and not event.is_set():
+        if self.closed and not (event.is_set() or box.abandoned):
             raise ServeError("this worker is stopping")
 
     def _embed(self, texts: list[str]) -> Embeddings:

@@ -7,7 +7,7 @@ from fastchat.conversation import conv_templates
 from hypothesis import given, settings, strategies as st
 
 from danlu.adapters.errors import ServeError, StartError
-from danlu.adapters.wire.conversation import render, template_named, to_wire
+from danlu.adapters.wire.conversation import numbered, render, template_named, to_wire
 from danlu.adapters.wire.generation import Message
 
 TEXTUAL = sorted(name for name, one in conv_templates.items() if one.sep_style is not None)
@@ -119,3 +119,15 @@ def test_the_wire_form_survives_the_wire(name: str) -> None:
     direct.append_message(direct.roles[0], "Q")
     direct.append_message(direct.roles[1], None)
     assert render(conv, [message("user", "Q")]).text == direct.get_prompt()
+
+
+@pytest.mark.parametrize(
+    ("name", "main", "release"), [("chatglm2", 9, 8), ("orca-2", 10, 9), ("vicuna_v1.1", 2, 2)]
+)
+def test_a_style_has_the_number_of_the_fastchat_that_reads_it(
+    name: str, main: int, release: int
+) -> None:
+    conv = template_named(name)
+    assert numbered(conv, "main")["sep_style"] == main
+    assert numbered(conv, "0.2.36")["sep_style"] == release
+    assert conv_templates[name].sep_style.value == release  # the package here is the release
