@@ -52,8 +52,6 @@ class Registry:
         self._workers: dict[str, Worker] = {}
         self._leased: Counter[str] = Counter()  # outlives the entry: a worker may come back
 
-    # Coming and going.
-
     def join(
         self,
         address: str,
@@ -125,8 +123,6 @@ class Registry:
             log.warning("worker expired address=%s: no word for %g s", address, self._expiry)
         return quiet
 
-    # Giving out.
-
     @contextmanager
     def lease(self, model: str, avoid: Collection[str] = frozenset()) -> Iterator[str]:
         """The address of a worker for `model`, counted as busy until the block is left.
@@ -150,8 +146,6 @@ class Registry:
             return None
         self._workers[worker.address] = replace(worker, handed=worker.handed + 1)
         return worker
-
-    # Looking.
 
     def addresses(self) -> list[str]:
         return list(self._workers)

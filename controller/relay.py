@@ -1,11 +1,11 @@
 """The controller as a worker: a generation relayed from a worker that serves the model.
 
 A frame is handed on whole or not at all, so that an error frame never lands in the middle of one.
-Knows no field of a frame.
+Knows no field of a frame but its error.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 from ..adapters.errors import (
@@ -16,9 +16,9 @@ from ..adapters.errors import (
     WorkerLost,
     WorkerUnreachable,
 )
-from ..adapters.host.http import Http
-from ..adapters.wire.fastchat import SERVER_ERROR_MSG
-from ..adapters.wire.frames import END, encode
+from ..adapters.host.http import Answer, Http
+from ..adapters.wire.fastchat import SERVER_ERROR_MSG, error_in
+from ..adapters.wire.frames import END, Decoder, encode
 from .registry import Registry
 
 MAX_LOST = 2  # a request that brings workers down must not bring down all of them
@@ -40,46 +40,63 @@ class Relay:
         A worker that is lost before its first frame is replaced by another one.
         """
         lost: dict[str, ServeError] = {}
+        while True:
+            with ExitStack() as stack:
+                address = self._leased(stack, model, lost)
+                if address is None:
+                    yield NOBODY
+                    return
+                begun, asked = False, self._clock()
+                try:
+                    async with aclosing(self._from(address, body)) as frames:
+                        async for part in frames:
+                            begun = True
+                            yield part
+                    return
+                except (WorkerLost, NotReady) as exc:
+                    lost[address] = exc
+                    self._strike_off(address, asked, exc)
+                    if begun or _poisonous(lost):
+                        raise
+
+    def _leased(self, stack: ExitStack, model: str, lost: Mapping[str, ServeError]) -> str | None:
+        """A worker until `stack` is left; None if there is none, or the error of the last one."""
         try:
-            while True:
-                with self._registry.lease(model, lost) as address:
-                    begun, asked = False, self._clock()
-                    try:
-                        async with aclosing(self._from(address, body)) as frames:
-                            async for part in frames:
-                                begun = True
-                                yield part
-                        return
-                    except (WorkerLost, NotReady) as exc:
-                        lost[address] = exc
-                        self._strike_off(address, asked, exc)
-                        if begun or _poisonous(lost):
-                            raise
+            return stack.enter_context(self._registry.lease(model, lost))
         except (UnknownModel, NoWorker):
             if lost:
-                raise next(reversed(lost.values())) from None
-            yield NOBODY
+                raise [*lost.values()][-1] from None
+            return None
 
     async def _from(self, address: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes]:
         url = f"{address}/worker_generate_stream"
         async with self._http.stream(url, body, silence=self._silence) as answer:
-            if answer.status == NotReady.status:
-                raise NotReady(f"{url} is not ready")
+            if answer.status != 200:
+                raise await _refusal(url, answer)
             silent, rest = True, b""
             async for chunk in answer.chunks():
                 whole, end, rest = (rest + chunk).rpartition(END)
                 if end:
                     silent = False
                     yield whole + end
-            if answer.status == 200 and rest:
+            if rest:
                 raise WorkerLost(f"{url} ended in the middle of a frame")
             if silent:
-                said = rest[:200].decode("utf-8", "replace") or "nothing"
-                raise ServeError(f"{url} answered {answer.status} and {said}")
+                raise ServeError(f"{url} answered nothing")
 
     def _strike_off(self, address: str, asked: float, exc: ServeError) -> None:
         if isinstance(exc, WorkerUnreachable | NotReady):
             self._registry.lose(address, asked, str(exc))
+
+
+async def _refusal(url: str, answer: Answer) -> ServeError:
+    """What a worker means by another status than 200: ours says it in a frame, as its error."""
+    if answer.status == NotReady.status:
+        return NotReady(f"{url} is not ready")
+    raw = await answer.read()
+    frame = next(Decoder().feed(raw), {})
+    said = raw[:200].decode("utf-8", "replace")
+    return error_in(frame) or ServeError(f"{url} answered {answer.status}: {said}")
 
 
 def _poisonous(lost: Mapping[str, ServeError]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ..adapters.errors import ServeError
 from ..adapters.wire.fastchat import error_frame
@@ -21,11 +21,12 @@ def refusal(exc: ServeError) -> Response:
 
 
 class FrameStream(Response):
-    """Sends frames as they come, and an error as the last one.
+    """Sends frames as they come, at least one, and an error as the last one.
 
-    `frames` is closed before the answer ends, also when the reader leaves while nothing comes. The
-    request's body must have been read: what is received after it can only be the reader leaving.
-    It has no Content-Type, as FastChat's has none: clients of FastChat read it raw.
+    The first one decides about the status. `frames` is closed before the answer ends, also when
+    the reader leaves while nothing comes. The request's body must have been read: what is received
+    after it can only be the reader leaving. It has no Content-Type, as FastChat's has none: clients
+    of FastChat read it raw.
     """
 
     def __init__(self, frames: AsyncGenerator[bytes]) -> None:
@@ -46,21 +47,32 @@ class FrameStream(Response):
             sending.result()
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        begun = False
         async with aclosing(self._frames), aclosing(self._with_errors()) as parts:
-            async for part in parts:
+            async for status, part in parts:
+                if not begun:
+                    await send(self._start(status))
+                    begun = True
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _with_errors(self) -> AsyncGenerator[bytes]:
+    async def _with_errors(self) -> AsyncGenerator[tuple[int, bytes]]:
         try:
             async for part in self._frames:
-                yield part
+                yield 200, part
         except ServeError as exc:
-            yield encode(error_frame(exc))
+            yield _status(exc), encode(error_frame(exc))
         except Exception as exc:
             log.error("fault in a stream", exc_info=exc)
-            yield encode(error_frame(ServeError(f"internal error: {type(exc).__name__}")))
+            yield 200, encode(error_frame(ServeError(f"internal error: {type(exc).__name__}")))
+
+    def _start(self, status: int) -> Message:
+        return {"type": "http.response.start", "status": status, "headers": self.raw_headers}
+
+
+def _status(exc: ServeError) -> int:
+    """A request that is wrong has its real status; any other error comes FastChat's way."""
+    return exc.status if exc.status < 500 else 200
 
 
 async def _left(receive: Receive) -> None:

@@ -54,10 +54,8 @@ def notice(models: Sequence[str], problem: str, chosen: str | None, controller: 
     return ""
 
 
-def status(turn: Turn | None, seconds: float, first: float | None) -> str:
+def status(turn: Turn, seconds: float, first: float | None) -> str:
     """The line under the chat. `seconds` since the question, of which `first` to the first text."""
-    if turn is None:
-        return ""
     if turn.phase is Phase.WAITING:
         return f"… waiting for a free place · 排队中 · {seconds:.0f} s"
     if turn.phase is Phase.ASKED and first is None:

@@ -44,7 +44,7 @@ LARGE = 8192  # characters from which tokenising takes longer than a change of t
 
 def build_app(settings: WorkerSettings, loading: Loading) -> Starlette:
     """The worker's app; until `loading` has an engine it answers that it is not ready."""
-    door = Door(settings.names, loading)
+    door = Door(settings.names, settings.fastchat_version, loading)
     return Starlette(
         routes=[
             _post("/worker_generate_stream", in_a_frame(door.generate_stream)),
@@ -65,8 +65,8 @@ def build_app(settings: WorkerSettings, loading: Loading) -> Starlette:
 class Door:
     """Every request is checked here, once, and handed to the engine. Owned by the event loop."""
 
-    def __init__(self, names: Sequence[str], loading: Loading) -> None:
-        self._names, self._loading = names, loading
+    def __init__(self, names: Sequence[str], fastchat_version: str, loading: Loading) -> None:
+        self._names, self._fastchat, self._loading = names, fastchat_version, loading
 
     async def generate_stream(self, request: Request) -> Response:
         engine = self._loading.engine
@@ -108,9 +108,7 @@ class Door:
 
     async def conversation(self, request: Request) -> Response:
         engine = await self._asked(request)
-        return JSONResponse(
-            {"conv": numbered(engine.card.conversation, self._settings.fastchat_version)}
-        )
+        return JSONResponse({"conv": numbered(engine.card.conversation, self._fastchat)})
 
     async def details(self, request: Request) -> Response:
         engine = await self._asked(request)

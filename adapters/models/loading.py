@@ -69,6 +69,7 @@ def load_model(
     """
     checkpoint = checkpoint_at(path)
     with _in_one_sentence(path), reported(report):
+        report(0.0, "reading the checkpoint")
         if checkpoint.gguf:
             model, tokenizer = load_gguf(path, chosen_dtype(dtype, device, None))
         else:

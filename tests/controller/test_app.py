@@ -156,9 +156,6 @@ async def test_a_controller_that_listens_is_healthy_and_ready(plane: Plane) -> N
     assert (ready.status_code, ready.json()["state"]) == (200, "ready")
 
 
-# In the background.
-
-
 @pytest.mark.anyio
 async def test_a_worker_that_dies_is_out_without_anybody_asking_for_it() -> None:
     async with a_plane(probe_interval=0.1) as plane, ToyWorker() as worker, ToyWorker() as other:

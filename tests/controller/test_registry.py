@@ -36,9 +36,6 @@ def leased(registry: Registry, model: str = "m") -> tuple[AbstractContextManager
     return lease, lease.__enter__()
 
 
-# Coming and going.
-
-
 def test_a_worker_that_goes_quiet_is_dropped() -> None:
     registry = a_registry(ONE)
     assert registry.expire(now=90) == []
@@ -114,9 +111,6 @@ def test_models_are_listed_once_and_sorted() -> None:
     assert registry.models() == ["a", "b", "c"]
     assert registry.models(multimodal=True) == ["a", "c"]
     assert registry.models(multimodal=False) == ["a", "b"]
-
-
-# Giving out.
 
 
 def test_leases_of_equal_workers_take_turns() -> None:
@@ -208,8 +202,6 @@ def test_the_total_is_all_workers_as_if_they_were_one() -> None:
     with registry.lease("m"):
         assert registry.total() == WorkerStatus(model_names=["m", "n"], speed=1.5, queue_length=3)
 
-
-# In any order.
 
 ADDRESSES = st.sampled_from([ONE, TWO, "http://three"])
 QUEUES = st.integers(0, 5)

@@ -71,9 +71,6 @@ async def test_the_first_frame_does_not_wait_for_the_second(
         assert await anext(answer.aiter_raw()) == a_frame("hi")
 
 
-# A worker that is lost.
-
-
 @pytest.mark.anyio
 async def test_a_worker_that_refuses_is_out_at_once_and_another_one_answers(
     plane: Plane, worker: ToyWorker, other: ToyWorker
@@ -176,23 +173,27 @@ async def test_the_last_worker_that_is_lost_is_named(plane: Plane, worker: ToyWo
     assert error == {"text": SERVER_ERROR_MSG, "error_code": 50005}
 
 
-# What workers answer in place of frames.
-
-
 @pytest.mark.anyio
-async def test_a_workers_own_refusal_is_handed_on(plane: Plane, worker: ToyWorker) -> None:
-    refused = {"text": f"{SERVER_ERROR_MSG}\n\n(too hot)", "error_code": 40302}
-    worker.status, worker.says = 400, [encode(refused)]
-    assert await plane.stream() == [refused]
+@pytest.mark.parametrize(
+    ("status", "code", "cause"), [(400, 40302, "too hot"), (404, 40301, "serves other, not toy")]
+)
+async def test_a_workers_own_refusal_is_handed_on_with_its_status(
+    plane: Plane, worker: ToyWorker, other: ToyWorker, status: int, code: int, cause: str
+) -> None:
+    refused = {"text": f"{SERVER_ERROR_MSG}\n\n({cause})", "error_code": code}
+    worker.status, worker.says = status, [encode(refused)]
+    answer = await plane.client.post("/worker_generate_stream", json=ASK)
+    assert (answer.status_code, answer.content) == (status, encode(refused))
+    assert other.asked == []
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("status", "says", "cause"),
     [
-        (500, [b"Internal Server Error"], "answered 500 and Internal Server Error"),
-        (404, [b'{"detail":"Not Found"}'], "answered 404 and"),
-        (200, [], "answered 200 and nothing"),
+        (500, [b"Internal Server Error"], "answered 500: Internal Server Error"),
+        (404, [b'{"detail":"Not Found"}'], "answered 404: {"),
+        (200, [], "answered nothing"),
     ],
 )
 async def test_an_answer_without_a_frame_is_an_error_and_not_asked_for_again(
@@ -223,9 +224,6 @@ async def test_a_body_that_is_wrong_is_one_frame_that_names_what(
     assert answer.status_code == status
     assert answer.content.endswith(b'"error_code": 40001}\0')
     assert cause in answer.text
-
-
-# A reader that leaves.
 
 
 async def leave_early(client: httpx.AsyncClient) -> None:

@@ -35,9 +35,6 @@ def rounds_of(plane: Plane) -> Rounds:
     return Rounds(plane.registry, plane.http, plane.clock)
 
 
-# Registration.
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [None, {}])
 async def test_a_worker_that_does_not_tell_its_status_is_asked(
@@ -60,9 +57,6 @@ async def test_a_worker_whose_status_cannot_be_had_is_not_taken_in(
         await plane.join(worker, worker_status=None)
     assert plane.registry.addresses() == []
     assert f"worker not registered address={worker.address}" in caplog.text
-
-
-# A look at all workers.
 
 
 @pytest.mark.anyio
@@ -144,9 +138,6 @@ async def test_all_workers_are_asked_at_the_same_time(
     await until(lambda: worker.asked and other.asked)
     looking.cancel()
     await asyncio.wait({looking})
-
-
-# Giving addresses away.
 
 
 @pytest.mark.anyio

@@ -69,6 +69,16 @@ async def test_an_error_is_the_last_frame() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("error", "status"), [(OutOfRange("7"), 400), (WorkerLost("gone"), 200)])
+async def test_only_a_request_that_is_wrong_has_another_status(
+    error: Exception, status: int
+) -> None:
+    messages = await sent(Frames(then=error))
+    assert messages[0]["status"] == status
+    assert len(body_of(messages)) == 1
+
+
+@pytest.mark.anyio
 async def test_a_defect_of_ours_is_a_frame_without_its_words_and_a_log_with_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

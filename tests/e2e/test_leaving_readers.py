@@ -55,14 +55,19 @@ def test_a_hundred_streams_through_the_api(whole: Stack) -> None:
     check_idle(whole)
 
 
-@pytest.mark.parametrize("port", ["worker", "controller"])
-def test_a_hundred_streams_of_frames(whole: Stack, port: str) -> None:
-    """Directly at the worker, and through the controller's relay."""
-    base = whole.worker.url if port == "worker" else whole.controller.url
+def test_a_hundred_streams_at_the_worker(whole: Stack) -> None:
+    leave_frames(whole, whole.worker.url, READERS)
+
+
+def test_streams_through_the_controllers_relay(whole: Stack) -> None:
+    leave_frames(whole, whole.controller.url, AT_ONCE)
+
+
+def leave_frames(whole: Stack, base: str, readers: int) -> None:
     url = f"{base}/worker_generate_stream"
     body = {"model": SMOL, "prompt": LONG, "temperature": 0, "max_new_tokens": 1500}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        seen = list(pool.map(lambda n: leave_halfway(url, body, 1 + n % 4), range(READERS)))
+        seen = list(pool.map(lambda n: leave_halfway(url, body, 1 + n % 4), range(readers)))
     assert min(seen) >= 1
     check_idle(whole)
 

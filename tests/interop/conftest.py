@@ -25,7 +25,8 @@ def our_worker(
     our_controller: Server, stock_controller: Server, smollm2_dir: Path
 ) -> Iterator[Server]:
     """Our worker, registered with both controllers; it frames as a stock worker does."""
-    flags = ("--stream-interval", "2", "--dtype", "float32", "--conv-template", "orca-2")
+    as_stock = ("--stream-interval", "2", "--dtype", "float32", "--conv-template", "orca-2")
+    flags = (*as_stock, "--fastchat-version", "0.2.36")
     controllers = (our_controller.url, stock_controller.url)
     with stack.worker(smollm2_dir, SMOL, *controllers, flags=flags) as server:
         yield server

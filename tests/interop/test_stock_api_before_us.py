@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support import stock
+from support import script, stack, stock
 from support.stack import FRANCE, SMOL, Server, chat_body, events_of, get, post, text_of
 
 pytestmark = pytest.mark.slow
@@ -98,15 +98,33 @@ def test_tokens_are_counted(front: str) -> None:
     assert count["contextLength"] >= 2048 and count["fits"] is False
 
 
-def test_what_our_worker_refuses_is_said(front: str) -> None:
-    """The stock server passes a worker's error on, as 400 whatever it is."""
-    answer = post(f"{front}/v1/completions", completion(frequency_penalty=3))
-    assert answer.status_code == 400
-    assert answer.json()["code"] == 40302
-    assert "frequency_penalty" in answer.json()["message"]
+def test_what_our_worker_refuses_is_refused(front: str) -> None:
+    """Stock FastChat does not look at this number; our worker does, and says so with a 400.
+
+    Of an answer whose status is not 200 the stock server reads no word, so the sentence reaches
+    the sender in a stream only.
+    """
+    url = f"{front}/v1/chat/completions"
+    assert post(url, chat_body(SMOL, frequency_penalty=3)).status_code == 400
+    said = post(url, chat_body(SMOL, frequency_penalty=3, stream=True)).text
+    assert "frequency_penalty" in said and '"error_code": 40302' in said
 
 
 def test_a_prompt_longer_than_the_context_is_refused(front: str) -> None:
     answer = post(f"{front}/v1/chat/completions", chat_body(SMOL, FRANCE * 4000))
     assert answer.status_code == 400
     assert answer.json()["code"] == 40303
+
+
+def test_chatglm2s_rounds_are_written_by_the_number_that_this_fastchat_knows() -> None:
+    """Releases and git number styles differently; the wrong number is silently another template."""
+    with (
+        stock.stock_controller() as controller,
+        stack.golden_worker(controller.url, "--fastchat-version", "0.2.36") as worker,
+    ):
+        stack.wait_until_served(controller.url, script.NAME, worker.program)
+        with stock.stock_api(controller.url) as server:
+            answer = post(f"{server.url}/v1/chat/completions", chat_body(script.NAME, "Q")).json()
+    prompt = len("[Round 1]\n\n问：Q\n\n答：") + script.PREFIX
+    assert answer["usage"]["prompt_tokens"] == prompt
+    assert answer["choices"][0]["message"]["content"] == script.ANSWER

@@ -15,6 +15,7 @@ class Tab:
     sent: list[str]
 
     def ask(self, text: str) -> None:
+        expect(self.page.get_by_label("Model 模型")).not_to_have_value("")
         self.page.fill("#danlu-box textarea", text)
         self.page.press("#danlu-box textarea", "Enter")
 

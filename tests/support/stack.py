@@ -95,9 +95,10 @@ def worker(
 
 
 @contextmanager
-def golden_worker(controller_url: str, name: str = script.NAME) -> Iterator[Server]:
-    """danlu's worker with the golden script for an engine; it may still be unknown there."""
-    with _worker("support.golden_worker", name, (controller_url,), "--model-path", name) as server:
+def golden_worker(controller_url: str, *flags: str) -> Iterator[Server]:
+    """danlu's worker with the golden traces' engine; it may still be unknown there."""
+    model = ("--model-path", script.NAME)
+    with _worker("support.golden_worker", script.NAME, (controller_url,), *model, *flags) as server:
         yield server
 
 

@@ -71,7 +71,9 @@ def _worker(controller_url: str, module: str, *flags: str) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
     there = ("--worker-address", url, "--controller-address", controller_url)
     server = _server(port, module, *there, *flags)
-    with server.program:
+    with server.program as program:
+        # It registers before it listens; who asks it in between loses it for a heart-beat.
+        program.wait_until_answers(f"{url}/worker_get_status", "POST")
         yield server
 
 

@@ -90,4 +90,3 @@ def test_the_line_under_an_answer_says_how_it_ended() -> None:
 def test_waiting_says_what_for() -> None:
     assert "排队中 · 3 s" in words.status(a_turn(phase=Phase.WAITING), 3.2, None)
     assert "等待回答 · 3 s" in words.status(a_turn(phase=Phase.ASKED), 3.2, None)
-    assert words.status(None, 0, None) == ""
