@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
-from ..adapters.errors import BadRequest, UnknownModel
+from ..adapters.errors import BadRequest, UnknownModel, shown
 from ..adapters.host.answers import error_handlers, object_in, read_body, read_object
 from ..adapters.wire.conversation import numbered
 from ..adapters.wire.fastchat import Capabilities, CountBody, EmbeddingsBody, WorkerQuery
@@ -157,7 +157,7 @@ class Door:
     def _check_name(self, model: str | None) -> None:
         if model is not None and model not in self._names:
             ours = ", ".join(self._names)
-            raise UnknownModel(f"this worker serves {ours}, not {model!r}", param="model")
+            raise UnknownModel(f"this worker serves {ours}, not {shown(model)!r}", param="model")
 
 
 async def _submitted(engine: Engine, body: GenerateBody) -> Outbox:

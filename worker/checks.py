@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 from ..adapters.errors import StartError
+from ..adapters.host.settings import check_url
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
 
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
 GGUF_MAGIC = b"GGUF"
-URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
@@ -81,8 +81,7 @@ def check_addresses(settings: WorkerSettings) -> None:
     if settings.worker_address:
         given.append(("--worker-address", settings.worker_address))
     for flag, address in given:
-        if URL.fullmatch(address) is None:
-            raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {address!r}")
+        check_url(flag, address)
     if not settings.controller_address and not settings.no_register:
         raise StartError("--controller-address is empty; give one, or --no-register")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ...adapters.errors import StartError
-from ...adapters.host.settings import knob, settings_from
+from ...adapters.host.settings import check_url, knob, settings_from
 
 PREFIX = "DANLU_API_"
 
@@ -90,4 +90,6 @@ class ApiSettings:
 
 def api_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> ApiSettings:
     """The settings of the stand-alone program; raises StartError."""
-    return settings_from(ApiSettings, argv, environ, PREFIX, prog="danlu.controller.api")
+    settings = settings_from(ApiSettings, argv, environ, PREFIX, prog="danlu.controller.api")
+    check_url("--controller-address", settings.controller_address)
+    return settings

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ...adapters.errors import BadRequest, PromptTooLong, UnknownRoute, WorkerLost
+from ...adapters.errors import BadRequest, PromptTooLong, UnknownRoute, WorkerLost, shown
 from ...adapters.host.http import Answer, Http
 from ...adapters.wire.conversation import Prompt as Rendered, render
 from ...adapters.wire.fastchat import error_in
@@ -75,7 +75,7 @@ class WorkerLink:
             answer = await self._exchange(f"{address}/worker_get_embeddings", body)
             return answer["embedding"], answer["token_num"]
         except UnknownRoute as exc:
-            raise BadRequest(f"model {model!r} gives no embeddings", param="model") from exc
+            raise BadRequest(f"model {shown(model)!r} gives no embeddings", param="model") from exc
         except KeyError as exc:
             raise WorkerLost(f"{address} answered embeddings without {exc}") from exc
 
@@ -149,14 +149,15 @@ def _refuse_unknown(profile: Profile, ask: Ask) -> None:
     known = profile.parameters | {"temperature", "top_p"}
     if not profile.stock:
         known |= {"top_logprobs"} if "logprobs" in known else set()
+    model = shown(ask.model)
     for name in sorted((ask.sampling.keys() | ask.needs) - known):
         raise BadRequest(
-            f"'{name}' is not supported by the worker of model {ask.model!r}; leave it out",
+            f"'{name}' is not supported by the worker of model {model!r}; leave it out",
             param=name,
         )
     if profile.stock and isinstance(ask.prompt, tuple):
         raise BadRequest(
-            f"'prompt' is a list of token ids; the worker of model {ask.model!r} takes only text",
+            f"'prompt' is a list of token ids; the worker of model {model!r} takes only text",
             param="prompt",
         )
 
