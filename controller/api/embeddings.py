@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from ...adapters.errors import BadRequest, WorkerLost
 from ...adapters.host.answers import read_object
+from ...adapters.host.readers import attended
 from ...adapters.wire.openai import EmbeddingsRequest
 from ...adapters.wire.parsing import parse
-from .readers import attended
 from .relay import Relay
 
 
