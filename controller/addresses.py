@@ -17,9 +17,8 @@ def checked_address(worker_name: str) -> str:
     """The base URL of a worker that wants to join; raises BadRequest if nobody could call it."""
     address = address_in(worker_name)
     try:
-        where = urlsplit(address)
-        callable_ = where.scheme in ("http", "https") and where.hostname and where.port != 0
-    except ValueError:  # a port that is no number
+        callable_ = _is_base(address)
+    except ValueError:  # a port that is no number, or a name that no resolver takes
         callable_ = False
     if not callable_:
         raise BadRequest(
@@ -28,6 +27,14 @@ def checked_address(worker_name: str) -> str:
             param="worker_name",
         )
     return address
+
+
+def _is_base(address: str) -> bool:
+    """Whether routes can be added to `address`; raises ValueError for what is no URL at all."""
+    where = urlsplit(address)
+    host = (where.hostname or "").encode("idna")
+    called = where.scheme in ("http", "https") and bool(host) and where.port != 0
+    return called and not set("?#") & set(address)
 
 
 @dataclass(frozen=True, slots=True)
