@@ -1,9 +1,12 @@
 """Addresses: a worker's, as it gives it, and the API's, as someone elsewhere can call it."""
 
+import socket
 from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import urlsplit
 
 from ..adapters.errors import BadRequest
+from ..adapters.host.serving import Tls
 
 WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 
@@ -44,6 +47,11 @@ class Place:
     scheme: str
     host: str
     port: int
+
+    @classmethod
+    def of(cls, host: str, sock: socket.socket, tls: Tls | None) -> Self:
+        """Where `sock`, bound to `host` and perhaps to any free port, listens."""
+        return cls("https" if tls else "http", host, sock.getsockname()[1])
 
     def seen_by(self, asker: str) -> str:
         """The URL for someone who reached this machine as `asker`.
