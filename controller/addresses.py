@@ -1,9 +1,12 @@
 """Addresses: a worker's, as it gives it, and the API's, as someone elsewhere can call it."""
 
+import socket
 from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import urlsplit
 
 from ..adapters.errors import BadRequest
+from ..adapters.host.serving import Tls
 
 WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 
@@ -17,9 +20,8 @@ def checked_address(worker_name: str) -> str:
     """The base URL of a worker that wants to join; raises BadRequest if nobody could call it."""
     address = address_in(worker_name)
     try:
-        where = urlsplit(address)
-        callable_ = where.scheme in ("http", "https") and where.hostname and where.port != 0
-    except ValueError:  # a port that is no number
+        callable_ = _is_base(address)
+    except ValueError:  # a port that is no number, or a name that no resolver takes
         callable_ = False
     if not callable_:
         raise BadRequest(
@@ -30,6 +32,14 @@ def checked_address(worker_name: str) -> str:
     return address
 
 
+def _is_base(address: str) -> bool:
+    """Whether routes can be added to `address`; raises ValueError for what is no URL at all."""
+    where = urlsplit(address)
+    host = (where.hostname or "").encode("idna")
+    called = where.scheme in ("http", "https") and bool(host) and where.port != 0
+    return called and not set("?#") & set(address)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """An address that is listened on."""
@@ -37,6 +47,11 @@ class Place:
     scheme: str
     host: str
     port: int
+
+    @classmethod
+    def of(cls, host: str, sock: socket.socket, tls: Tls | None) -> Self:
+        """Where `sock`, bound to `host` and perhaps to any free port, listens."""
+        return cls("https" if tls else "http", host, sock.getsockname()[1])
 
     def seen_by(self, asker: str) -> str:
         """The URL for someone who reached this machine as `asker`.
