@@ -59,7 +59,7 @@ async def _serve(
 
 
 def _place(host: str, sock: socket.socket, tls: Tls | None) -> Place:
-    return Place("https" if tls else "http", host, sock.getsockname()[1])
+    return Place(host, sock.getsockname()[1], tls is not None)
 
 
 if __name__ == "__main__":

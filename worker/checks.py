@@ -5,19 +5,20 @@ import re
 from pathlib import Path
 
 from ..adapters.errors import StartError
+from ..adapters.host.addresses import base_url
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
 
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
 GGUF_MAGIC = b"GGUF"
-URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
     """The settings, addresses and card in one spelling; StartError for what cannot work."""
     check_model(settings.model_path)
     check_device(settings)
-    check_addresses(settings)
+    if not settings.controller_address and not settings.no_register:
+        raise StartError("--controller-address is empty; give one, or --no-register")
     if settings.revision != "main":
         raise StartError(
             f"--revision {settings.revision!r} chooses a version on a model hub, and --model-path "
@@ -28,8 +29,10 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     return dataclasses.replace(
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
-        worker_address=settings.worker_address.rstrip("/"),
-        controller_address=tuple(a.rstrip("/") for a in settings.controller_address),
+        worker_address=_base("--worker-address", settings.worker_address),
+        controller_address=tuple(
+            _base("--controller-address", address) for address in settings.controller_address
+        ),
     )
 
 
@@ -75,18 +78,6 @@ def check_device(settings: WorkerSettings) -> None:
         _check_gpus(settings.gpus, device)
 
 
-def check_addresses(settings: WorkerSettings) -> None:
-    """URLs that can be called, and somebody to register with."""
-    given = [("--controller-address", address) for address in settings.controller_address]
-    if settings.worker_address:
-        given.append(("--worker-address", settings.worker_address))
-    for flag, address in given:
-        if URL.fullmatch(address) is None:
-            raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {address!r}")
-    if not settings.controller_address and not settings.no_register:
-        raise StartError("--controller-address is empty; give one, or --no-register")
-
-
 def _starts_as_gguf(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -103,3 +94,11 @@ def _check_gpus(gpus: str, device: str) -> None:
         )
     if device not in ("cuda", "npu"):
         raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")
+
+
+def _base(flag: str, address: str) -> str:
+    """A base URL that can be called; an address that was not given stays none."""
+    base = base_url(address) if address else ""
+    if base is None:
+        raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {address!r}")
+    return base
