@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from ..adapters.errors import StartError
+from ..adapters.host.addresses import WILDCARDS, url
 from ..adapters.host.serving import bind
 from ..adapters.host.settings import flag_name, knob
 from .supervisor import Program
-
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +34,19 @@ class UpSettings:
 
     @property
     def page_url(self) -> str:
-        return url(self.host, self.port)
+        return here(self.host, self.port)
 
     @property
     def api_url(self) -> str:
-        return url(self.api_host, self.api_port)
+        return here(self.api_host, self.api_port)
 
     @property
     def controller_url(self) -> str:
-        return url(self.controller_host, self.controller_port)
+        return here(self.controller_host, self.controller_port)
 
     @property
     def worker_url(self) -> str:
-        return url(self.worker_host, self.worker_port)
+        return here(self.worker_host, self.worker_port)
 
 
 # The worker's flags that would take it out of this stack.
@@ -58,10 +57,9 @@ REFUSED = {
 }
 
 
-def url(host: str, port: int) -> str:
+def here(host: str, port: int) -> str:
     """Where this machine itself reaches what listens on `host`."""
-    reached = WILDCARDS.get(host, host)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+    return url(WILDCARDS.get(host, host), port)
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:

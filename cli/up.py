@@ -18,11 +18,12 @@ import httpx
 from rich.console import Console
 
 from ..adapters.errors import StartError
+from ..adapters.host.addresses import WILDCARDS
 from ..adapters.host.settings import settings_from
 from .demo import cache_root, demo_model
 from .display import Display
 from .readiness import look
-from .stack import REFUSED, WILDCARDS, UpSettings, claim_ports, programs, split_flags
+from .stack import REFUSED, UpSettings, claim_ports, programs, split_flags
 from .supervisor import LOOK_EVERY, GaveUp, Supervisor
 
 PREFIX = "DANLU_UP_"

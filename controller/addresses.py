@@ -3,12 +3,10 @@
 import socket
 from dataclasses import dataclass, replace
 from typing import Self
-from urllib.parse import urlsplit
 
 from ..adapters.errors import BadRequest
+from ..adapters.host.addresses import WILDCARDS, base_url, url
 from ..adapters.host.serving import Tls
-
-WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 
 
 def address_in(worker_name: str) -> str:
@@ -18,12 +16,8 @@ def address_in(worker_name: str) -> str:
 
 def checked_address(worker_name: str) -> str:
     """The base URL of a worker that wants to join; raises BadRequest if nobody could call it."""
-    address = address_in(worker_name)
-    try:
-        callable_ = _is_base(address)
-    except ValueError:  # a port that is no number, or a name that no resolver takes
-        callable_ = False
-    if not callable_:
+    address = base_url(worker_name)
+    if address is None:
         raise BadRequest(
             f"'worker_name' is {worker_name!r}; it must be the worker's base URL, "
             "such as http://localhost:21002",
@@ -32,26 +26,18 @@ def checked_address(worker_name: str) -> str:
     return address
 
 
-def _is_base(address: str) -> bool:
-    """Whether routes can be added to `address`; raises ValueError for what is no URL at all."""
-    where = urlsplit(address)
-    host = (where.hostname or "").encode("idna")
-    called = where.scheme in ("http", "https") and bool(host) and where.port != 0
-    return called and not set("?#") & set(address)
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """An address that is listened on."""
 
-    scheme: str
     host: str
     port: int
+    tls: bool = False
 
     @classmethod
     def of(cls, host: str, sock: socket.socket, tls: Tls | None) -> Self:
         """Where `sock`, bound to `host` and perhaps to any free port, listens."""
-        return cls("https" if tls else "http", host, sock.getsockname()[1])
+        return cls(host, sock.getsockname()[1], tls is not None)
 
     def seen_by(self, asker: str) -> str:
         """The URL for someone who reached this machine as `asker`.
@@ -63,8 +49,4 @@ class Place:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{_bracketed(self.host)}:{self.port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return url(self.host, self.port, tls=self.tls)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..adapters.errors import StartError
-from ..adapters.host.settings import check_url
+from ..adapters.host.addresses import given_url
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
 
@@ -17,7 +17,8 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     """The settings, addresses and card in one spelling; StartError for what cannot work."""
     check_model(settings.model_path)
     check_device(settings)
-    check_addresses(settings)
+    if not settings.controller_address and not settings.no_register:
+        raise StartError("--controller-address is empty; give one, or --no-register")
     if settings.revision != "main":
         raise StartError(
             f"--revision {settings.revision!r} chooses a version on a model hub, and --model-path "
@@ -28,8 +29,11 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     return dataclasses.replace(
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
-        worker_address=settings.worker_address.rstrip("/"),
-        controller_address=tuple(a.rstrip("/") for a in settings.controller_address),
+        worker_address=settings.worker_address
+        and given_url("--worker-address", settings.worker_address),
+        controller_address=tuple(
+            given_url("--controller-address", address) for address in settings.controller_address
+        ),
     )
 
 
@@ -73,17 +77,6 @@ def check_device(settings: WorkerSettings) -> None:
         )
     if settings.gpus:
         _check_gpus(settings.gpus, device)
-
-
-def check_addresses(settings: WorkerSettings) -> None:
-    """URLs that can be called, and somebody to register with."""
-    given = [("--controller-address", address) for address in settings.controller_address]
-    if settings.worker_address:
-        given.append(("--worker-address", settings.worker_address))
-    for flag, address in given:
-        check_url(flag, address)
-    if not settings.controller_address and not settings.no_register:
-        raise StartError("--controller-address is empty; give one, or --no-register")
 
 
 def _starts_as_gguf(path: Path) -> bool:

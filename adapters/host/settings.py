@@ -13,7 +13,6 @@ range, is a `StartError`; so is a flag of FastChat's that this program knows but
 
 import argparse
 import dataclasses
-import re
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -25,7 +24,6 @@ T = TypeVar("T")
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
-URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
 def knob(
@@ -85,12 +83,6 @@ def settings_from(
         if text is not None:
             values[field.name] = _checked(field, _convert(kinds[field.name], text, origin), origin)
     return cls(**values)
-
-
-def check_url(flag: str, url: str) -> None:
-    """Raises StartError for what no HTTP client can call."""
-    if URL.fullmatch(url) is None:
-        raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {url!r}")
 
 
 def flags_table(cls: type[Any], prefix: str) -> str:

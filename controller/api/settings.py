@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from ...adapters.errors import StartError
-from ...adapters.host.settings import check_url, knob, settings_from
+from ...adapters.host.addresses import given_url
+from ...adapters.host.settings import knob, settings_from
 
 PREFIX = "DANLU_API_"
 PROG = "danlu.controller.api"
@@ -92,5 +93,5 @@ class ApiSettings:
 def api_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ApiSettings:
     """The settings of the stand-alone program; raises StartError."""
     settings = settings_from(ApiSettings, argv, environ, PREFIX, prog=PROG)
-    check_url("--controller-address", settings.controller_address)
+    given_url("--controller-address", settings.controller_address)
     return settings

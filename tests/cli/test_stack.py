@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from danlu.adapters.errors import StartError
 from danlu.cli.__main__ import command
-from danlu.cli.stack import REFUSED, UpSettings, claim_ports, programs, split_flags, url
+from danlu.cli.stack import REFUSED, UpSettings, claim_ports, here, programs, split_flags
 
 ANY = UpSettings(
     model_path="/models/glm",
@@ -35,9 +35,9 @@ def test_no_word_of_a_command_line_is_lost(argv: list[str]) -> None:
 
 
 def test_this_machine_reaches_what_listens_everywhere() -> None:
-    assert url("0.0.0.0", 1) == "http://127.0.0.1:1"
-    assert url("::", 1) == "http://[::1]:1"
-    assert url("10.0.0.7", 1) == "http://10.0.0.7:1"
+    assert here("0.0.0.0", 1) == "http://127.0.0.1:1"
+    assert here("::", 1) == "http://[::1]:1"
+    assert here("10.0.0.7", 1) == "http://10.0.0.7:1"
 
 
 def test_ports_that_are_not_given_become_four_free_ones() -> None:

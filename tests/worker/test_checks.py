@@ -85,9 +85,11 @@ def test_a_template_that_fastchat_does_not_have(model: str) -> None:
     assert "--conv-template 'glm9' " in refusal(model_path=model, conv_template="glm9")
 
 
-def test_an_address_that_is_no_url(model: str) -> None:
-    said = refusal(model_path=model, controller_address=("localhost:21001",))
+@pytest.mark.parametrize("address", ["localhost:21001", "http://[::1", "http://c:99999"])
+def test_an_address_that_nobody_could_call(address: str, model: str) -> None:
+    said = refusal(model_path=model, controller_address=("http://good:1", address))
     assert said.startswith("--controller-address wants a URL such as http://")
+    assert repr(address) in said
     said = refusal(model_path=model, worker_address="10.0.0.1:21002")
     assert said.startswith("--worker-address wants a URL such as http://")
 
