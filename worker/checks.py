@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..adapters.errors import StartError
 from ..adapters.host.addresses import given_url
+from ..adapters.models.checkpoint import WANTED, checkpoint_at
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
 
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
-GGUF_MAGIC = b"GGUF"
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
@@ -38,28 +38,10 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
 
 
 def check_model(path: str) -> None:
-    """A directory with a config.json, or a GGUF file."""
+    """Something that can be loaded, as far as its files tell."""
     if not path:
-        raise StartError(
-            "--model-path is missing; give the directory of a Hugging Face model, or a .gguf file"
-        )
-    place = Path(path)
-    if not place.exists():
-        raise StartError(
-            f"--model-path {path!r} does not exist; "
-            "give the directory of a Hugging Face model, or a .gguf file"
-        )
-    if place.is_dir():
-        if not (place / "config.json").is_file():
-            raise StartError(
-                f"--model-path {path!r} is no model directory: it has no config.json; "
-                "give the directory that has it"
-            )
-    elif not _starts_as_gguf(place):
-        raise StartError(
-            f"--model-path {path!r} is a file but no GGUF; "
-            "give a .gguf file or the directory of a Hugging Face model"
-        )
+        raise StartError(f"--model-path is missing; {WANTED}")
+    checkpoint_at(Path(path))
 
 
 def check_device(settings: WorkerSettings) -> None:
@@ -77,14 +59,6 @@ def check_device(settings: WorkerSettings) -> None:
         )
     if settings.gpus:
         _check_gpus(settings.gpus, device)
-
-
-def _starts_as_gguf(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
-    except OSError as exc:
-        raise StartError(f"--model-path {str(path)!r} cannot be read: {exc.strerror}") from exc
 
 
 def _check_gpus(gpus: str, device: str) -> None:

@@ -20,6 +20,8 @@ TOKENIZERS = (  # one of them is enough
 GGUF_MAGIC = b"GGUF"
 LENGTH = 8  # bytes that a safetensors file spends on the length of its header
 LONGEST_HEADER = 100_000_000  # safetensors' own limit
+# What loading reads of a config.json, and what it must be where it is there at all.
+KINDS: dict[str, type] = {"model_type": str, "auto_map": dict, "architectures": list}
 WANTED = "give the directory of a Hugging Face model, or a .gguf file"
 
 
@@ -34,11 +36,28 @@ class Checkpoint:
 
 def checkpoint_at(path: Path) -> Checkpoint:
     """What can be loaded at `path`; raises StartError with what is missing or broken."""
+    try:
+        return _found(path)
+    except OSError as exc:
+        raise StartError(
+            f"--model-path {str(path)!r} cannot be read: {exc.strerror}: {exc.filename!r}"
+        ) from exc
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether `path` is a file that starts as a GGUF does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+
+
+def _found(path: Path) -> Checkpoint:
     if not path.exists():
-        raise StartError(f"--model-path {path} does not exist; {WANTED}")
-    if path.is_file():
+        raise StartError(f"--model-path {str(path)!r} does not exist; {WANTED}")
+    if not path.is_dir():
         if not is_gguf(path):
-            raise StartError(f"--model-path {path} is a file but no GGUF; {WANTED}")
+            raise StartError(f"--model-path {str(path)!r} is a file but no GGUF; {WANTED}")
         return Checkpoint(path, gguf=True, config={})
     config = _config(path)
     _check_weights(path)
@@ -50,22 +69,20 @@ def checkpoint_at(path: Path) -> Checkpoint:
     return Checkpoint(path, gguf=False, config=config)
 
 
-def is_gguf(path: Path) -> bool:
-    """Whether `path` is a file that starts as a GGUF does."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
-
-
 def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
     if not file.is_file():
         ggufs = sorted(p.name for p in path.glob("*.gguf"))
         hint = f"it holds {ggufs[0]}: give that file" if ggufs else WANTED
-        raise StartError(f"--model-path {path} is no model directory: {CONFIG} is missing; {hint}")
+        raise StartError(
+            f"--model-path {str(path)!r} is no model directory: it has no {CONFIG}; {hint}"
+        )
     config = _json(file)
-    if "model_type" not in config and "auto_map" not in config:
+    for name, kind in KINDS.items():
+        value = config.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise StartError(f"{file} is damaged: its {name!r} is {value!r}; fetch it again")
+    if not config.get("model_type") and not config.get("auto_map"):
         raise StartError(f"{file} names no model_type; it is not a Hugging Face model's")
     return config
 
@@ -74,13 +91,21 @@ def _check_weights(path: Path) -> None:
     """Every file that the index names is there, and no safetensors file was cut short."""
     for name in INDEXES:
         if (path / name).is_file():
-            for shard in sorted(set(_json(path / name).get("weight_map", {}).values())):
+            for shard in _shards(path / name):
                 if not (path / shard).is_file():
                     raise StartError(f"{path / shard} is missing, and {name} names it")
     if not any(any(path.glob(pattern)) for pattern in WEIGHTS):
         raise StartError(f"{path} has no weights: no {' and no '.join(WEIGHTS)} file is in it")
     for file in sorted(path.glob("*.safetensors")):
         _check_safetensors(file)
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names."""
+    places = _json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(n, str) for n in places.values()):
+        raise StartError(f"{index} names no files of weights; fetch it again")
+    return sorted(set(places.values()))
 
 
 def _check_safetensors(file: Path) -> None:

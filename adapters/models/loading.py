@@ -126,7 +126,7 @@ def _load_directory(
 def _check_family(checkpoint: Checkpoint, trust_remote_code: bool) -> None:
     """transformers knows the architecture, or its code is there and trusted; it is a causal LM."""
     config, path = checkpoint.config, checkpoint.path
-    kind, code = config.get("model_type", ""), config.get("auto_map", {})
+    kind, code = config.get("model_type") or "", config.get("auto_map") or {}
     names = config.get("architectures") or []
     if names and all(str(name).endswith(OTHER_TASKS) for name in names):
         raise StartError(f"{path} holds a {names[0]}, which is no causal language model")

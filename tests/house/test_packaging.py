@@ -29,10 +29,12 @@ def test_static_tools_find_every_room() -> None:
     assert links == {name: ROOT / name for name in (*ROOMS, "__init__.py", "py.typed")}
 
 
-def test_controller_and_page_start_without_torch() -> None:
+def test_every_program_starts_without_torch() -> None:
+    """Controller and page never load it; worker and command only once their settings are good."""
     code = (
         "import sys, danlu.controller.__main__, danlu.controller.api.__main__, danlu.cli.__main__, "
-        "danlu.webui.__main__; assert not {'torch', 'transformers'} & set(sys.modules)"
+        "danlu.webui.__main__, danlu.worker.__main__; "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

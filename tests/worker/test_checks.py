@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints import lay_checkpoint
 
 from danlu.adapters.errors import StartError
 from danlu.worker.checks import checked
@@ -12,9 +13,7 @@ from danlu.worker.settings import WorkerSettings
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    """What looks like a model directory from far away."""
-    (tmp_path / "config.json").write_text("{}")
-    return str(tmp_path)
+    return str(lay_checkpoint(tmp_path))
 
 
 def refusal(**settings: Any) -> str:
@@ -39,7 +38,13 @@ def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
 def test_a_file_that_is_no_gguf(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"PK\x03\x04")
-    assert "is a file but no GGUF; give a .gguf file" in refusal(model_path=str(file))
+    assert "is a file but no GGUF; give the directory" in refusal(model_path=str(file))
+
+
+def test_a_model_that_was_fetched_in_part(model: str) -> None:
+    weights = Path(model, "model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "model.safetensors" in refusal(model_path=model)
 
 
 def test_a_gguf_file_is_a_model(tmp_path: Path) -> None:

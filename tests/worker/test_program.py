@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from support.checkpoints import lay_checkpoint
 from support.processes import STOP, Program, answers, free_port, wait_for
 from support.served import served
 from support.workers import ask, frames_in
@@ -51,8 +52,7 @@ class Registry:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A directory that passes for a model's."""
-    (tmp_path / "config.json").write_text("{}")
-    return tmp_path
+    return lay_checkpoint(tmp_path)
 
 
 def fake(model: Path, *flags: str, **env: str) -> Program:
