@@ -21,10 +21,10 @@ from .bound_pool import BoundPool
 from .embedding import Embedder
 from .engine import Embeddings, ModelCard
 from .generation import Generation
+from .glm_prompting import prompting_for
 from .job import Job
 from .loading import Progress
 from .outbox import Outbox
-from .prompting import Prompting
 from .settings import WorkerSettings
 from .vocabulary import Vocabulary
 
@@ -96,7 +96,9 @@ class ThreadEngine:
         self._manner = manner
         self._pool = BoundPool(device, manner.concurrency)
         self._vocabulary = Vocabulary(loaded.tokenizer)
-        self._prompting = Prompting(loaded.tokenizer, self._vocabulary, manner.conv_template)
+        self._prompting = prompting_for(
+            loaded.tokenizer, self._vocabulary, manner.conv_template, loaded.context_length
+        )
         self._admission = Admission(
             self._prompting,
             context_length=loaded.context_length,
@@ -145,7 +147,7 @@ class ThreadEngine:
         return future
 
     def count(self, text: str) -> int:
-        return len(self._prompting.encode(text)) if text else 0
+        return self._prompting.count(text) if text else 0
 
     def queue_length(self) -> int:
         """Jobs running and waiting; those whose reader has left are over."""
