@@ -60,6 +60,7 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
         dtype=settings.dtype,
         context_length=settings.context_length,
         trust_remote_code=settings.trust_remote_code,
+        chatglm_generation=settings.chatglm_generation,
         report=lambda fraction, detail: progress.set(READING * fraction, detail),
     )
     manner = Manner(
