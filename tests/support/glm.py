@@ -11,10 +11,12 @@ from sentencepiece import SentencePieceTrainer
 from transformers import GlmConfig, PreTrainedModel
 
 import danlu
+from danlu.adapters.models.chatglm.export import export_original
 from danlu.adapters.models.chatglm.tokenizer import ChatGLMTokenizer
 from danlu.adapters.models.loading import LoadedModel
 
 from .tiny import CORPUS, random_model
+from .tiny_glm import tiny_glm
 
 GOLDEN = Path(danlu.__file__).parent.parent / "shared/reference/golden/chatglm2/tokenizer"
 DIALOGUE = (
@@ -117,3 +119,10 @@ def glm_loaded(generation: int = 2, **changes: Any) -> LoadedModel:
         "vocabulary": PADDED,
     }
     return LoadedModel(**{**facts, **changes})
+
+
+def save_glm(directory: Path, generation: int = 2) -> Path:
+    """A tiny model in the original layout, with the small vocabulary."""
+    model = tiny_glm(vocabulary=PADDED, positions=CONTEXT, generation=generation)
+    export_original(model, vocab_file(), directory)
+    return directory

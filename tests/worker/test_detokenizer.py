@@ -144,6 +144,14 @@ def test_an_emoji_of_chatglm_appears_whole_or_not_yet() -> None:
     assert glm_parts(2, [3 + byte for byte in "👋👋".encode()]) == [*["", "", "", "👋"] * 2, ""]
 
 
+@pytest.mark.parametrize("lone", range(MOST_HELD - 4, 2 * MOST_HELD))
+@pytest.mark.parametrize("text", ["丼", "é", "👋", "👋丼"])
+def test_a_character_of_chatglm_after_bytes_that_are_none_is_whole(lone: int, text: str) -> None:
+    """What is let out of a long run of bytes is never the beginning of a character."""
+    ids = [3 + 0x80] * lone + [3 + byte for byte in text.encode()]
+    assert "".join(glm_parts(2, ids)) == "\ufffd" * lone + text
+
+
 def test_a_special_token_ends_a_character_of_chatglm() -> None:
     a, b, c = (3 + byte for byte in "丼".encode())
     assert "".join(glm_parts(2, [a, b, 2, c])) == "\ufffd" * 3

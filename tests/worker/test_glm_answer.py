@@ -104,6 +104,12 @@ def test_log_probs_come_with_their_text_at_its_place(said: str) -> None:
     assert "".join(piece.text for piece in out) == whole
 
 
+def test_tokens_that_are_held_back_are_placed_after_those_before_them() -> None:
+    out = pieces(tokens("a[[b[c"), logprobs=0)
+    offsets = [at for piece in out if piece.logprobs for at in piece.logprobs.text_offset]
+    assert offsets == [0, 1, 2, 3, 4, 5]
+
+
 def test_tokens_after_the_date_are_placed_by_what_was_filled_in() -> None:
     out = pieces(tokens(f"a{MARK}b"), logprobs=0)
     offsets = [at for piece in out if piece.logprobs for at in piece.logprobs.text_offset]
