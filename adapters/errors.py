@@ -23,6 +23,8 @@ A class states the facts, the raiser writes the sentence. The numbers are FastCh
 
 from typing import Any, ClassVar
 
+LONGEST_QUOTE = 80  # characters of a stranger's words in a sentence of ours
+
 
 class ServeError(Exception):
     """A request that cannot be served; `str()` is one sentence for the person who sent it."""
@@ -128,6 +130,12 @@ BY_CODE: dict[int, type[ServeError]] = {
 def from_code(code: int, message: str) -> ServeError:
     """The error that a peer reported by number; an unknown number is a plain ServeError."""
     return BY_CODE.get(code, ServeError)(message)
+
+
+def shown(text: str) -> str:
+    """A stranger's words as a sentence can carry them: on one line, and not many."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 3] + "..."
 
 
 class StartError(Exception):

@@ -1,9 +1,12 @@
 """Addresses: a worker's, as it gives it, and the API's, as someone elsewhere can call it."""
 
+import socket
 from dataclasses import dataclass, replace
+from typing import Self
 
 from ..adapters.errors import BadRequest
 from ..adapters.host.addresses import WILDCARDS, base_url, url
+from ..adapters.host.serving import Tls
 
 
 def address_in(worker_name: str) -> str:
@@ -30,6 +33,11 @@ class Place:
     host: str
     port: int
     tls: bool = False
+
+    @classmethod
+    def of(cls, host: str, sock: socket.socket, tls: Tls | None) -> Self:
+        """Where `sock`, bound to `host` and perhaps to any free port, listens."""
+        return cls(host, sock.getsockname()[1], tls is not None)
 
     def seen_by(self, asker: str) -> str:
         """The URL for someone who reached this machine as `asker`.

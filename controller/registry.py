@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ..adapters.errors import NoWorker, UnknownModel
+from ..adapters.errors import NoWorker, UnknownModel, shown
 from ..adapters.wire.fastchat import WorkerStatus
 from .dispatch import Candidate, Chance, Policy, shortest_queue
 
@@ -183,7 +183,7 @@ class Registry:
     def _chosen(self, model: str, avoid: Collection[str]) -> Worker:
         serving = [w for w in self._workers.values() if model in w.models]
         if not serving:
-            raise UnknownModel(self._only(model), param="model")
+            raise UnknownModel(f"nobody serves model {shown(model)!r}", param="model")
         candidates = [
             Candidate(w.address, self.load(w.address), w.speed)
             for w in serving
@@ -191,12 +191,5 @@ class Registry:
         ]
         chosen = self._policy(candidates, self._chance)
         if chosen is None:
-            raise NoWorker(f"no worker that serves {model!r} can be reached now; try again")
+            raise NoWorker(f"no worker that serves {shown(model)!r} can be reached now; try again")
         return self._workers[chosen.address]
-
-    def _only(self, model: str) -> str:
-        """FastChat's sentence; before the first worker came there is nothing to list."""
-        names = self.models()
-        if not names:
-            return f"No model is served yet, your model {model}"
-        return f"Only {'&&'.join(names)} allowed now, your model {model}"

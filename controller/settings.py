@@ -74,6 +74,7 @@ class ControllerSettings:
             api_keys=self.api_keys,
             worker_timeout=self.worker_timeout,
             embedding_batch_size=self.embedding_batch_size,
+            drain_seconds=self.drain_seconds,
         )
 
 

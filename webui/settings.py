@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapters.errors import StartError
+from ..adapters.host.addresses import given_url
 from ..adapters.host.settings import knob
 
 PREFIX = "DANLU_WEBUI_"
@@ -64,8 +65,8 @@ def check(settings: WebuiSettings) -> WebuiSettings:
         ("--controller-url", settings.controller_url),
         ("--api-url", settings.api_url),
     ):
-        if url and not url.startswith(("http://", "https://")):
-            raise StartError(f"{flag} wants an address such as http://localhost:8000, not {url!r}")
+        if url:
+            given_url(flag, url)
     if not (settings.controller_url or settings.api_url):
         raise StartError("give --controller-url or --api-url; without either there is no model")
     root = settings.gradio_root_path

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..adapters.errors import StartError
-from ..adapters.host.addresses import base_url
+from ..adapters.host.addresses import given_url
 from ..adapters.models.checkpoint import WANTED, checkpoint_at
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
@@ -29,9 +29,10 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     return dataclasses.replace(
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
-        worker_address=_base("--worker-address", settings.worker_address),
+        worker_address=settings.worker_address
+        and given_url("--worker-address", settings.worker_address),
         controller_address=tuple(
-            _base("--controller-address", address) for address in settings.controller_address
+            given_url("--controller-address", address) for address in settings.controller_address
         ),
     )
 
@@ -68,11 +69,3 @@ def _check_gpus(gpus: str, device: str) -> None:
         )
     if device not in ("cuda", "npu"):
         raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")
-
-
-def _base(flag: str, address: str) -> str:
-    """A base URL that can be called; an address that was not given stays none."""
-    base = base_url(address) if address else ""
-    if base is None:
-        raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {address!r}")
-    return base

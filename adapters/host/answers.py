@@ -88,9 +88,16 @@ async def answer_nobody(_: Request, exc: Exception) -> Response:
 
 
 async def answer_fault(request: Request, exc: Exception) -> Response:
-    """A defect of ours: the sender gets an envelope, the log gets the traceback."""
-    log.error("fault method=%s path=%s", request.method, request.url.path, exc_info=exc)
-    return await answer_error(request, ServeError(f"internal error: {type(exc).__name__}"))
+    """A defect of ours, as an envelope."""
+    return await answer_error(request, named(exc, f"{request.method} {request.url.path}"))
+
+
+def named(exc: Exception, where: str = "while answering") -> ServeError:
+    """The error as its reader may see it; a defect of ours goes to the log with its traceback."""
+    if isinstance(exc, ServeError):
+        return exc
+    log.error("fault %s", where, exc_info=exc)
+    return ServeError(f"internal error: {type(exc).__name__}")
 
 
 def _reason(exc: Exception) -> str:

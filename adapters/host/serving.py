@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -42,7 +43,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One app on one address; `url` is where this machine reaches it."""
+    """One app on one address."""
 
     app: ASGIApp
     sock: socket.socket
@@ -143,8 +144,8 @@ def _config(listener: Listener, grace: float) -> uvicorn.Config:
         access_log=False,
         ssl_keyfile=listener.tls.keyfile if listener.tls else None,
         ssl_certfile=listener.tls.certfile if listener.tls else None,
-        timeout_graceful_shutdown=int(grace),
-        timeout_keep_alive=75,  # longer than the idle pools of our own clients (30 s)
+        timeout_graceful_shutdown=math.ceil(grace),
+        timeout_keep_alive=75,  # longer than the idle pools of our own clients
     )
 
 

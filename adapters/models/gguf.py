@@ -39,16 +39,17 @@ LIKE_GPT2 = frozenset({"", "default", "gpt-2", "gpt2", "mpt", "olmo", "jais", "t
 
 
 def load_gguf(path: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in `dtype` on the CPU and its tokenizer; raises StartError if it is no GGUF."""
+    """The model in `dtype` on the CPU and its tokenizer; raises StartError for a damaged file."""
     if not is_gguf(path):
         raise StartError(f"{path} is no GGUF file; give one, or a Hugging Face model directory")
+    kind = _pre_tokenizer(path)
     where: dict[str, Any] = {
         "pretrained_model_name_or_path": str(path.parent),
         "gguf_file": path.name,
         "local_files_only": True,
     }
     tokenizer = AutoTokenizer.from_pretrained(**where)
-    _correct_splitting(tokenizer, _pre_tokenizer(path))
+    _correct_splitting(tokenizer, kind)
     with _names_worked_out_once():
         model = AutoModelForCausalLM.from_pretrained(
             **where, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
@@ -97,7 +98,11 @@ def _older_spelling(rope: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _pre_tokenizer(path: Path) -> str:
-    field = gguf.GGUFReader(path).get_field("tokenizer.ggml.pre")
+    """Reads every part of the header, and finds out whether the weights behind it are all there."""
+    try:
+        field = gguf.GGUFReader(path).get_field("tokenizer.ggml.pre")
+    except Exception as exc:  # whatever reading at a wrong place comes to
+        raise StartError(f"{path} is a damaged GGUF file; fetch it again") from exc
     return str(field.contents()) if field is not None else ""
 
 

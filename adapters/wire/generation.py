@@ -59,7 +59,7 @@ def _token_ids(bias: dict[str, float]) -> dict[str, float]:
 Text = Annotated[str, AfterValidator(valid_unicode)]
 StopText = Annotated[str, Field(min_length=1), AfterValidator(valid_unicode)]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
-TopK = Annotated[int, Field(le=MAX_TOKEN_ID), AfterValidator(_top_k)]
+TopK = Annotated[int, Field(le=MAX_TOKEN_ID, description="-1 is off"), AfterValidator(_top_k)]
 LogitBias = Annotated[
     dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_token_ids)
 ]

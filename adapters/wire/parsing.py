@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..errors import BadRequest, OutOfRange
+from ..errors import BadRequest, OutOfRange, shown
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,14 +45,16 @@ def _first(exc: ValidationError) -> BadRequest:
     if kind in RANGE:
         words, key = RANGE[kind]
         bound = context[key]
-        value = float(error["input"]) if isinstance(bound, float) else _short(error["input"])
+        value = float(error["input"]) if isinstance(bound, float) else shown(repr(error["input"]))
         bound = f"{bound:g}" if isinstance(bound, float) else bound
         return OutOfRange(f"{value} {words} {bound} - '{field}'", param=field)
     if kind == "out_of_range":  # a validator of ours, with a complete sentence
         return OutOfRange(error["msg"], param=param)
     if kind == "refused":
         return BadRequest(error["msg"], param=param)
-    return BadRequest(f"'{field}' is {_short(error['input'])}: {_reasons(errors)}", param=param)
+    return BadRequest(
+        f"'{field}' is {shown(repr(error['input']))}: {_reasons(errors)}", param=param
+    )
 
 
 def _deepest(errors: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -90,11 +92,6 @@ def _reasons(errors: list[ErrorDetails]) -> str:
 def _words(error: ErrorDetails) -> str:
     """pydantic speaks of dictionaries and classes of ours where JSON has objects."""
     return "Input should be an object" if error["type"] in OBJECTS else error["msg"]
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _lower(message: str) -> str:

@@ -16,6 +16,7 @@ from ...adapters.errors import (
     UnknownModel,
     WorkerLost,
     WorkerUnreachable,
+    shown,
 )
 from ...adapters.wire.pieces import Piece
 from ..backend import Backend
@@ -152,4 +153,4 @@ def unknown_model(model: str, models: Sequence[str]) -> ServeError:
     if not models:
         return NoWorker("no model is served yet: no worker has registered", retry_after=5)
     allowed = "&&".join(models)
-    return UnknownModel(f"Only {allowed} allowed now, your model {model}", param="model")
+    return UnknownModel(f"Only {allowed} allowed now, your model {shown(model)}", param="model")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ...adapters.errors import NoWorker, ServeError, UnknownModel
+from ...adapters.errors import NoWorker, ServeError, UnknownModel, shown
 from ...adapters.host.http import Http
 
 TIMEOUT = 10.0  # seconds; a controller answers from memory
@@ -49,7 +49,7 @@ class RemoteBackend:
             last = address
         if last:
             return last
-        raise NoWorker(f"no other worker of model {model!r} can be reached", retry_after=5)
+        raise NoWorker(f"no other worker of model {shown(model)!r} can be reached", retry_after=5)
 
     def _is_shunned(self, address: str) -> bool:
         now = self._clock()
@@ -60,7 +60,7 @@ class RemoteBackend:
         answer = await self._ask("/get_worker_address", {"model": model})
         address = str(answer.get("address", ""))
         if not address:
-            raise UnknownModel(f"nobody serves model {model!r}", param="model")
+            raise UnknownModel(f"nobody serves model {shown(model)!r}", param="model")
         return address
 
     async def _ask(self, path: str, body: dict[str, str] | None) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from ...adapters.errors import StartError
+from ...adapters.host.addresses import given_url
 from ...adapters.host.settings import knob, settings_from
 
 PREFIX = "DANLU_API_"
+PROG = "danlu.controller.api"
 
 
 class Words(tuple[str, ...]):
@@ -82,12 +83,15 @@ class ApiSettings:
         low=1,
         env=("FASTCHAT_WORKER_API_EMBEDDING_BATCH_SIZE",),
     )
+    drain_seconds: float = knob(30.0, "seconds that running answers get to finish on a stop", low=0)
     ssl: bool = knob(False, "serve HTTPS with the files of SSL_KEYFILE and SSL_CERTFILE")
     ssl_keyfile: str = knob("", "private key for --ssl", env=("SSL_KEYFILE",))
     ssl_certfile: str = knob("", "certificate for --ssl", env=("SSL_CERTFILE",))
     log_dir: str = knob("", "directory of the log file; none if empty", env=("LOGDIR",))
 
 
-def api_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> ApiSettings:
+def api_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ApiSettings:
     """The settings of the stand-alone program; raises StartError."""
-    return settings_from(ApiSettings, argv, environ, PREFIX, prog="danlu.controller.api")
+    settings = settings_from(ApiSettings, argv, environ, PREFIX, prog=PROG)
+    given_url("--controller-address", settings.controller_address)
+    return settings

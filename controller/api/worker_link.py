@@ -5,7 +5,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ...adapters.errors import BadRequest, PromptTooLong, UnknownRoute, WorkerLost
+from ...adapters.errors import (
+    BadRequest,
+    PromptTooLong,
+    ServeError,
+    UnknownRoute,
+    WorkerLost,
+    shown,
+)
 from ...adapters.host.http import Answer, Http
 from ...adapters.wire.conversation import Prompt as Rendered, render
 from ...adapters.wire.fastchat import error_in
@@ -55,7 +62,7 @@ class WorkerLink:
         url = f"{address}/worker_generate_stream"
         async with self._http.stream(url, body, silence=self._timeout) as answer:
             if answer.status != 200:
-                raise reported(url, answer.status, await answer.read())
+                raise _as_asked(reported(url, answer.status, await answer.read()))
             frames = NewFrames() if profile.deltas else WholeFrames()
             async with aclosing(_pieces(answer, frames)) as pieces:
                 async for piece in pieces:
@@ -75,7 +82,7 @@ class WorkerLink:
             answer = await self._exchange(f"{address}/worker_get_embeddings", body)
             return answer["embedding"], answer["token_num"]
         except UnknownRoute as exc:
-            raise BadRequest(f"model {model!r} gives no embeddings", param="model") from exc
+            raise BadRequest(f"model {shown(model)!r} gives no embeddings", param="model") from exc
         except KeyError as exc:
             raise WorkerLost(f"{address} answered embeddings without {exc}") from exc
 
@@ -145,18 +152,26 @@ async def _pieces(answer: Answer, frames: Frames) -> AsyncGenerator[Piece]:
         yield last
 
 
+def _as_asked(error: ServeError) -> ServeError:
+    """What a worker refuses, by the name that the API's clients have for the field."""
+    sentence = str(error).replace("'prompt_token_ids'", "'prompt'")
+    param = "prompt" if sentence != str(error) else error.param
+    return type(error)(sentence, param=param, retry_after=error.retry_after)
+
+
 def _refuse_unknown(profile: Profile, ask: Ask) -> None:
     known = profile.parameters | {"temperature", "top_p"}
     if not profile.stock:
         known |= {"top_logprobs"} if "logprobs" in known else set()
+    model = shown(ask.model)
     for name in sorted((ask.sampling.keys() | ask.needs) - known):
         raise BadRequest(
-            f"'{name}' is not supported by the worker of model {ask.model!r}; leave it out",
+            f"'{name}' is not supported by the worker of model {model!r}; leave it out",
             param=name,
         )
     if profile.stock and isinstance(ask.prompt, tuple):
         raise BadRequest(
-            f"'prompt' is a list of token ids; the worker of model {ask.model!r} takes only text",
+            f"'prompt' is a list of token ids; the worker of model {model!r} takes only text",
             param="prompt",
         )
 

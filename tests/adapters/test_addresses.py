@@ -30,7 +30,7 @@ def test_a_base_url_loses_its_last_slash_only(text: str) -> None:
     [
         *("", "/", "w", "localhost:21002", "ftp://w", "http://", "http://:5", "http:///path"),
         *("http://w:0", "http://w:x", "http://w:70000", "http://[::1", "http://w:1/?a=b"),
-        *("http://w:1#a", "http://w :1", "http://w:1\n"),
+        *("http://w:1#a", "http://w :1", "http://w:1\n", f"http://{'a' * 64}"),
     ],
 )
 def test_what_nobody_could_call_is_no_base_url(text: str) -> None:

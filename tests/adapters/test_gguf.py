@@ -123,6 +123,14 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
         load_gguf(tmp_path / "x.gguf", torch.float32)
 
 
+@pytest.mark.parametrize("cut", [30, 200, -40])
+def test_a_file_that_was_cut_is_one_sentence(cut: int, file: Path, tmp_path: Path) -> None:
+    """In the header, in the table of tokens, and in the weights."""
+    (tmp_path / "x.gguf").write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(StartError, match="x.gguf is a damaged GGUF file; fetch it again"):
+        load_gguf(tmp_path / "x.gguf", torch.float32)
+
+
 def test_a_gguf_of_a_family_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
     writer: Any = gguf.GGUFWriter(tmp_path / "x.gguf", "foonet")
     writer.write_header_to_file()

@@ -28,12 +28,12 @@ async def quick(_):
 
 async def slow(_):
     print("slow began", flush=True)
-    await asyncio.sleep(1)
+    await asyncio.sleep(1.5)
     return PlainTextResponse("slow and whole")
 
 app = Starlette(routes=[Route("/", quick), Route("/slow", slow)])
 ports = [int(p) for p in sys.argv[1:]]
-asyncio.run(serve([Listener(app, bind("127.0.0.1", port)) for port in ports]))
+asyncio.run(serve([Listener(app, bind("127.0.0.1", port)) for port in ports], grace=1.9))
 print("drained", flush=True)
 """
 

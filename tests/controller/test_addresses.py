@@ -15,8 +15,15 @@ def test_a_base_url_is_taken(name: str) -> None:
     assert checked_address(name) == name
 
 
+LONG = "http://" + "w" * 64  # a label of a name has at most 63 characters
+
+
 @pytest.mark.parametrize(
-    "name", ["w", "localhost:21002", "ftp://w", "http://", "/", "http://w:0", "http://w:x"]
+    "name",
+    [
+        *("w", "localhost:21002", "ftp://w", "http://", "/", "http://w:0", "http://w:x"),
+        *("http://w..x:1", LONG, "http://w?", "http://w#a"),
+    ],
 )
 def test_what_nobody_could_call_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(BadRequest, match="base URL, such as http://localhost:21002") as caught:

@@ -44,8 +44,8 @@ def test_a_flag_of_fastchats_that_is_not_honoured_is_refused_by_name(flag: str) 
     ("argv", "sentence"),
     [
         (["--model-list-mode", "twice"], "wants one of once, reload, not 'twice'"),
-        (["--controller-url", "localhost:21001"], "--controller-url wants an address such as"),
-        (["--api-url", "localhost"], "--api-url wants an address such as"),
+        (["--controller-url", "localhost:21001"], "--controller-url wants a URL such as"),
+        (["--api-url", "localhost"], "--api-url wants a URL such as"),
         (["--controller-url", ""], "give --controller-url or --api-url"),
         (["--gradio-root-path", "danlu"], "--gradio-root-path wants a path such as /danlu"),
         (["--gradio-root-path", "/danlu/"], "not '/danlu/'"),

@@ -56,6 +56,7 @@ def test_our_variables_win_over_fastchats_and_flags_over_both() -> None:
 @pytest.mark.parametrize(
     ("flags", "wrong"),
     [
+        (["--controller-address", "somewhere"], "wants a URL such as http://10.0.0.1:21001"),
         (["--port", "many"], "many"),
         (["--port", "70000"], "70000"),
         (["--allowed-origins", "*"], r"'\*' is not a JSON list"),
