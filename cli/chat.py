@@ -5,6 +5,7 @@ process.
 """
 
 import asyncio
+import io
 import logging
 import os
 import sys
@@ -15,16 +16,17 @@ from typing import Any
 from ..adapters.errors import BadRequest, StartError
 from ..adapters.host import logs
 from ..adapters.host.settings import knob, settings_from
-from ..adapters.wire.generation import Message
+from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
 from ..worker.engine import Engine
+from ..worker.engines import load_engine
 from ..worker.loading import Progress
 from ..worker.settings import OFF, REFUSED, WorkerSettings
 from ..worker.showing import Shown
 from .dialogue import Dialogue
 from .speaker import EngineSpeaker, Wishes
 from .styles import style_named
-from .talk import Talk
+from .talk import Talk, is_text
 
 PREFIX = "DANLU_CHAT_"
 
@@ -55,7 +57,9 @@ class ChatSettings:
         1.0, "above 1 makes repetitions less probable", low=0, aliases=("--repetition_penalty",)
     )
     max_new_tokens: int = knob(512, "tokens of an answer at most", low=1)
-    seed: int | None = knob(None, "makes the same questions get the same answers")
+    seed: int | None = knob(
+        None, "makes the same questions get the same answers", low=SEEDS[0], high=SEEDS[1]
+    )
     no_history: bool = knob(False, "let every question stand alone")
     style: str = knob(
         "simple",
@@ -77,6 +81,9 @@ def main(argv: Sequence[str]) -> None:
     settings = settings_from(
         ChatSettings, argv, os.environ, PREFIX, prog="danlu chat", refused=CHAT_REFUSED, off=OFF
     )
+    if not is_text(settings.conv_system_msg):
+        raise StartError(f"--conv-system-msg {settings.conv_system_msg!r} is no UTF-8 text")
+    _take_any_bytes()
     style = style_named(settings.style, multiline=settings.multiline, mouse=settings.mouse)
     wishes = wishes_of(settings)
     worker = checked(worker_settings(settings))
@@ -94,6 +101,13 @@ def main(argv: Sequence[str]) -> None:
             ).run()
     finally:
         engine.close()
+
+
+def _take_any_bytes() -> None:
+    """What is no UTF-8 is to be refused by the dialogue, in words, not by a stream, in between."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 def wishes_of(settings: ChatSettings) -> Wishes:
@@ -127,11 +141,8 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
 
 
 def _load(worker: WorkerSettings) -> Engine:
-    """Imports torch, and says on standard error how far it is."""
+    """Says on standard error how far it is."""
     progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
-    progress.set(0.0, "importing libraries")
-    from ..worker.thread_engine import load_engine
-
     engine = load_engine(worker, progress)
     progress.set(1.0)
     return engine

@@ -30,6 +30,12 @@ class UpSettings:
     controller_port: int = knob(21001, "port of the controller", low=0, high=65535)
     worker_host: str = knob("127.0.0.1", "address of the worker; it knows no passwords")
     worker_port: int = knob(21002, "port of the worker", low=0, high=65535)
+    heart_beat_interval: float = knob(
+        5.0,
+        "seconds between the worker's heart-beats; a restarted controller knows it again that soon",
+        low=0.1,
+        env=("DANLU_WORKER_HEART_BEAT_INTERVAL", "FASTCHAT_WORKER_HEART_BEAT_INTERVAL"),
+    )
     drain_seconds: float = knob(30.0, "seconds that running answers get to finish", low=0)
 
     @property
@@ -63,16 +69,24 @@ def here(host: str, port: int) -> str:
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is meant for `up` itself, and what is passed on to the worker, values included."""
-    own_names = {"-h", "--help", *REFUSED, *(flag_name(field.name) for field in fields(UpSettings))}
+    """What is meant for `up` itself, and what is passed on to the worker, values included.
+
+    The beginning of a flag of our own is meant for us, too: the worker would take `--control` for
+    an address of its own choice.
+    """
     own: list[str] = []
     passed: list[str] = []
     target = own
     for word in argv:
         if word.startswith("-") and not _is_number(word):
-            target = own if word.partition("=")[0] in own_names else passed
+            target = own if _is_own(word.partition("=")[0]) else passed
         target.append(word)
     return own, passed
+
+
+def _is_own(flag: str) -> bool:
+    names = ("--help", *REFUSED, *(flag_name(field.name) for field in fields(UpSettings)))
+    return flag == "-h" or any(len(flag) > 2 and name.startswith(flag) for name in names)
 
 
 def claim_ports(settings: UpSettings) -> UpSettings:
@@ -109,6 +123,7 @@ def programs(settings: UpSettings, worker_flags: Sequence[str]) -> tuple[Program
         *("--model-path", settings.model_path),
         *("--host", settings.worker_host, "--port", str(settings.worker_port)),
         *("--controller-address", settings.controller_url),
+        *("--heart-beat-interval", str(settings.heart_beat_interval)),
         *("--drain-seconds", str(settings.drain_seconds)),
         *worker_flags,
     ]

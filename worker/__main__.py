@@ -8,19 +8,11 @@ import sys
 from ..adapters.host import logs, program
 from ..adapters.host.serving import bind
 from .checks import checked
-from .engine import Engine
+from .engines import load_engine
 from .hosting import Loader, host
 from .loading import Progress
-from .settings import WorkerSettings, worker_settings
+from .settings import worker_settings
 from .showing import Shown
-
-
-def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
-    """Imports torch: on the loading thread, so that the port answers meanwhile."""
-    progress.set(0.0, "importing libraries")
-    from .thread_engine import load_engine
-
-    return load_engine(settings, progress)
 
 
 def main(load: Loader = load_engine) -> int:

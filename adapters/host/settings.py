@@ -13,6 +13,7 @@ range, is a `StartError`; so is a flag of FastChat's that this program knows but
 
 import argparse
 import dataclasses
+import math
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -168,6 +169,8 @@ def _truth(text: str, origin: str) -> bool:
 
 
 def _checked(field: "Field[Any]", value: Any, origin: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise StartError(f"{origin} wants a finite number, not {value}")
     choices, low, high = (field.metadata[k] for k in ("choices", "low", "high"))
     if choices and value not in choices:
         raise StartError(f"{origin} wants one of {', '.join(choices)}, not {value!r}")

@@ -202,7 +202,10 @@ def in_one_sentence(path: Path) -> Iterator[None]:
         raise
     except Exception as exc:
         log.debug("loading failed", exc_info=True)
-        reason = next((line for line in str(exc).splitlines() if line.strip()), "")
-        raise StartError(
-            f"{path} cannot be loaded: {reason or type(exc).__name__} ({type(exc).__name__})"
-        ) from exc
+        raise StartError(f"{path} cannot be loaded: {_reason(exc)} ({type(exc).__name__})") from exc
+
+
+def _reason(exc: Exception) -> str:
+    """The first line of what it says; where that only announces the next, both."""
+    first, *rest = [line.strip() for line in str(exc).splitlines() if line.strip()] or ["no reason"]
+    return f"{first} {rest[0]}" if rest and first.endswith(":") else first

@@ -99,6 +99,12 @@ def test_an_architecture_that_nobody_knows(model: Path) -> None:
     assert "'foonet' model, which transformers" in complaint(changed(model, model_type="foonet"))
 
 
+def test_a_configuration_that_transformers_refuses_is_named_with_its_reason(model: Path) -> None:
+    said = complaint(changed(model, hidden_size="big"))
+    assert "'hidden_size'" in said
+    assert "'big'" in said
+
+
 def test_code_beside_the_weights_is_run_on_request_only(model: Path) -> None:
     own = {"AutoConfig": "configuration_foo.Foo", "AutoModelForCausalLM": "modeling_foo.Foo"}
     changed(model, model_type="foonet", auto_map=own)

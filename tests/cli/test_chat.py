@@ -62,6 +62,22 @@ def test_plain_lines_with_commands_and_a_template_of_fastchats(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("style", ["simple", "programmatic"])
+def test_bytes_that_are_no_text_are_refused_and_the_chat_goes_on(
+    style: str, smollm2_dir: Path
+) -> None:
+    end = END_OF_MESSAGE if style == "programmatic" else "\n"
+    said = b"caf\xe9" + f"{end}What is the capital of France?{end}!!exit{end}".encode()
+    flags = ["--model-path", str(smollm2_dir), "--style", style, "--device", "cpu"]
+    argv = [sys.executable, "-m", "danlu.cli", *flags, "--temperature", "0"]
+    strict = {**ENV, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(argv, input=said, capture_output=True, timeout=LONG, env=strict)
+    assert done.returncode == 0, done.stderr
+    assert b"that is no UTF-8 text" in done.stdout + done.stderr
+    assert b"Paris" in done.stdout
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_the_answer_and_not_the_program(smollm2_dir: Path) -> None:
     flags = ["--device", "cpu", "--temperature", "0", "--max-new-tokens", "4000"]
     argv = [sys.executable, "-m", "danlu.cli", "chat", "--model-path", str(smollm2_dir), *flags]
@@ -137,6 +153,8 @@ class Terminal:
         (["--style", "fancy"], "^--style wants one of simple, rich, programmatic"),
         (["--repetition_penalty", "0"], "repetition_penalty"),
         (["--temperature", "nan"], "temperature"),
+        (["--conv-system-msg", "\udcff"], r"^--conv-system-msg '\\udcff' is no UTF-8 text"),
+        (["--seed", "1" + "0" * 20], "^--seed wants at most"),
         (["--max-new-tokens", "0"], "^--max-new-tokens wants at least 1"),
         ([], "^--model-path '/no/such' does not exist"),
     ],

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from danlu.adapters.errors import StartError
+from danlu.adapters.host.settings import flag_name
 from danlu.cli.__main__ import command
 from danlu.cli.stack import REFUSED, UpSettings, claim_ports, here, programs, split_flags
+from danlu.worker.settings import WorkerSettings
 
 ANY = UpSettings(
     model_path="/models/glm",
@@ -26,6 +28,20 @@ def test_its_own_flags_stay_and_all_others_go_to_the_worker() -> None:
     own, passed = split_flags(argv)
     assert own == ["--model-path", "DIR", "--port=9", "--demo"]
     assert passed == ["--dtype", "float16", "--no-such", "-1"]
+
+
+def test_the_beginning_of_a_flag_of_ours_is_not_the_workers() -> None:
+    own, passed = split_flags(["--model", "DIR", "--control", "http://c:1", "--dev", "cpu"])
+    assert own == ["--model", "DIR", "--control", "http://c:1"]
+    assert passed == ["--dev", "cpu"]
+    with pytest.raises(StartError, match="--controller-address is not supported: `up` brings its"):
+        command(["up", "--model", "DIR", "--controller-a", "http://c:1"])
+
+
+def test_every_flag_of_the_worker_reaches_it_unless_it_is_ours() -> None:
+    ours = {*REFUSED, *(flag_name(field.name) for field in dataclasses.fields(UpSettings))}
+    for flag in {flag_name(field.name) for field in dataclasses.fields(WorkerSettings)} - ours:
+        assert split_flags([flag, "x"]) == ([], [flag, "x"])
 
 
 @given(st.lists(st.sampled_from(["--port", "7", "-1", "--device", "npu:1", "--demo", "--x=y"])))
@@ -71,8 +87,9 @@ def test_the_programs_know_each_other_by_the_ports_that_were_claimed() -> None:
     controller, worker, page = programs(settings, ["--device", "npu:1"])
     assert [p.name for p in (controller, worker, page)] == ["controller", "worker", "webui"]
     assert worker.argv[:5] == (sys.executable, "-m", "danlu.worker", "--model-path", "/models/glm")
-    assert worker.argv[-6:] == (
+    assert worker.argv[-8:] == (
         *("--controller-address", f"http://127.0.0.1:{settings.controller_port}"),
+        *("--heart-beat-interval", "5.0"),
         *("--drain-seconds", "30.0"),
         *("--device", "npu:1"),
     )

@@ -81,6 +81,22 @@ def last_words(program: Program) -> str:
     return program.output.splitlines()[-1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["danlu.worker", "danlu.cli"])
+def test_without_the_libraries_of_models_it_is_said_where_they_are(
+    program: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
+    flags = ("--model-path", str(model), "--device", "cpu")
+    with Program.ours(
+        program, *flags, env={"PYTHONPATH": str(tmp_path), "DANLU_WORKER_PORT": "0"}
+    ) as started:
+        said = last_words(started)
+        assert said.endswith(
+            "torch is not installed; the worker's packages come with danlu[worker]"
+        )
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
