@@ -75,9 +75,8 @@ def test_golden_padding_pairs_and_truncation() -> None:
     padded = tokenizer(["你好", "Hello there, how are you"], padding=True)
     assert dict(padded) == data["padded_pair_batch"]
     assert tokenizer("你好", "Hello")["input_ids"] == data["text_pair"]
-    long = tokenizer("你好 " + " 你好" * 50, truncation=True, max_length=10)["input_ids"]
-    assert len(long) == len(data["truncated"])
-    assert long[:4] == data["truncated"][:4]
+    cut = tokenizer("你好" * 50, truncation=True, max_length=10)
+    assert cut["input_ids"] == data["truncated"]
 
 
 def test_golden_prompts_of_both_generations() -> None:
