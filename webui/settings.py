@@ -54,8 +54,8 @@ class WebuiSettings:
     gradio_root_path: str = knob(
         "", "path under which a reverse proxy serves the page", env=("GRADIO_ROOT_PATH",)
     )
-    logdir: str = knob(
-        "", "folder for log files and the conversation log; empty for none", env=("LOGDIR",)
+    log_dir: str = knob(
+        "", "directory of the log file and the conversation log; none if empty", env=("LOGDIR",)
     )
 
 
