@@ -183,7 +183,7 @@ class Registry:
     def _chosen(self, model: str, avoid: Collection[str]) -> Worker:
         serving = [w for w in self._workers.values() if model in w.models]
         if not serving:
-            raise UnknownModel(self._only(model), param="model")
+            raise UnknownModel(f"nobody serves model {model!r}", param="model")
         candidates = [
             Candidate(w.address, self.load(w.address), w.speed)
             for w in serving
@@ -193,10 +193,3 @@ class Registry:
         if chosen is None:
             raise NoWorker(f"no worker that serves {model!r} can be reached now; try again")
         return self._workers[chosen.address]
-
-    def _only(self, model: str) -> str:
-        """FastChat's sentence; before the first worker came there is nothing to list."""
-        names = self.models()
-        if not names:
-            return f"No model is served yet, your model {model}"
-        return f"Only {'&&'.join(names)} allowed now, your model {model}"
