@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -101,7 +102,11 @@ def named(exc: Exception, where: str = "while answering") -> ServeError:
 
 
 def _reason(exc: Exception) -> str:
-    return "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    if type(exc) is ValueError:  # Python's bound; its sentence is for programmers
+        return f"it has a number of more than {sys.get_int_max_str_digits()} digits"
+    return str(exc)
 
 
 def _json_name(value: object) -> str:

@@ -156,6 +156,8 @@ def _convert(kind: Any, text: str, origin: str) -> Any:
     try:
         convert: Callable[[str], Any] = kind
         return convert(text)
+    except StartError as exc:  # a type of the program's own, which knows no flag
+        raise StartError(f"{origin}: {exc}") from None
     except ValueError:
         raise StartError(f"{origin} wants {_metavar(kind).lower()}, not {text!r}") from None
 

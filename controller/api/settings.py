@@ -34,6 +34,8 @@ class ApiKeys:
     def __init__(self, text: str = "") -> None:
         keys = (key.strip() for key in text.split(","))
         self._digests = tuple(_digest(key) for key in keys if key)
+        if text and not self._digests:
+            raise StartError("there is no key in it; leave it out for an API that is open to all")
 
     def __bool__(self) -> bool:
         return bool(self._digests)
