@@ -13,9 +13,6 @@ from danlu.adapters.errors import StartError
 from danlu.adapters.models.exporting import export_model
 from danlu.adapters.models.loading import LoadedModel, load_model
 
-pytest.importorskip(
-    "danlu.adapters.models.chatglm.tokenizer", reason="the family's tokenizer is not here yet"
-)
 pytestmark = [pytest.mark.slow, needs_golden]
 
 
