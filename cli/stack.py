@@ -6,13 +6,13 @@ Everything but `claim_ports` is pure.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from ..adapters.errors import StartError
 from ..adapters.host.addresses import WILDCARDS, url
 from ..adapters.host.serving import bind
-from ..adapters.host.settings import flag_name, knob
+from ..adapters.host.settings import FALSE_WORDS, flag_name, knob
 from .supervisor import Program
 
 
@@ -55,17 +55,31 @@ class UpSettings:
         return here(self.worker_host, self.worker_port)
 
 
+PLAIN = "the programs of `up` speak plain HTTP; put a reverse proxy before the page"
+OWN = "`up` brings its own controller; start danlu-worker to join another"
+UNSERVED = "a worker that is not registered is not served; start danlu-worker alone"
 # The worker's flags that would take it out of this stack.
-REFUSED = {
-    "--ssl": "the programs of `up` speak plain HTTP; put a reverse proxy before the page",
-    "--controller-address": "`up` brings its own controller; start danlu-worker to join another",
-    "--no-register": "a worker that is not registered is not served; start danlu-worker alone",
+REFUSED = {"--ssl": PLAIN, "--controller-address": OWN, "--no-register": UNSERVED}
+# The programs inherit this one's environment, so it can say the same.
+REFUSED_VARIABLES = {
+    "DANLU_WORKER_SSL": PLAIN,
+    "DANLU_WORKER_CONTROLLER_ADDRESS": OWN,
+    "DANLU_WORKER_NO_REGISTER": UNSERVED,
+    "DANLU_CONTROLLER_SSL": PLAIN,
+    "DANLU_CONTROLLER_NO_API": "the page of `up` talks to the API; start the programs one by one",
 }
 
 
 def here(host: str, port: int) -> str:
     """Where this machine itself reaches what listens on `host`."""
     return url(WILDCARDS.get(host, host), port)
+
+
+def check_variables(environ: Mapping[str, str]) -> None:
+    """Raises StartError for a variable that would take a program out of this stack."""
+    for name, reason in REFUSED_VARIABLES.items():
+        if environ.get(name, "").lower() not in FALSE_WORDS:
+            raise StartError(f"{name} is set: {reason}, or unset it")
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from ..adapters.host.settings import settings_from
 from .demo import cache_root, demo_model
 from .display import Display
 from .readiness import look
-from .stack import REFUSED, UpSettings, claim_ports, programs, split_flags
+from .stack import REFUSED, UpSettings, check_variables, claim_ports, programs, split_flags
 from .supervisor import LOOK_EVERY, GaveUp, Supervisor
 
 PREFIX = "DANLU_UP_"
@@ -31,6 +31,7 @@ CLOSING = 10.0  # seconds beyond draining; the worker takes five to say goodbye
 
 
 def main(argv: Sequence[str]) -> None:
+    check_variables(os.environ)
     own, worker_flags = split_flags(argv)
     settings = settings_from(UpSettings, own, os.environ, PREFIX, prog="danlu up", refused=REFUSED)
     if settings.demo == bool(settings.model_path):

@@ -3,14 +3,25 @@
 import dataclasses
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
+import danlu
 from danlu.adapters.errors import StartError
 from danlu.adapters.host.settings import flag_name
 from danlu.cli.__main__ import command
-from danlu.cli.stack import REFUSED, UpSettings, claim_ports, here, programs, split_flags
+from danlu.cli.stack import (
+    REFUSED,
+    REFUSED_VARIABLES,
+    UpSettings,
+    check_variables,
+    claim_ports,
+    here,
+    programs,
+    split_flags,
+)
 from danlu.worker.settings import WorkerSettings
 
 ANY = UpSettings(
@@ -42,6 +53,19 @@ def test_every_flag_of_the_worker_reaches_it_unless_it_is_ours() -> None:
     ours = {*REFUSED, *(flag_name(field.name) for field in dataclasses.fields(UpSettings))}
     for flag in {flag_name(field.name) for field in dataclasses.fields(WorkerSettings)} - ours:
         assert split_flags([flag, "x"]) == ([], [flag, "x"])
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_VARIABLES))
+def test_a_variable_that_takes_a_program_out_of_the_stack_is_refused(name: str) -> None:
+    with pytest.raises(StartError, match=f"^{name} is set: "):
+        check_variables({name: "true"})
+    check_variables({name: "0"})
+
+
+def test_the_variables_that_are_refused_are_real_ones() -> None:
+    page = Path(danlu.__file__).parent / "docs" / "settings.md"  # written from all settings
+    known = page.read_text(encoding="utf-8")
+    assert [name for name in REFUSED_VARIABLES if f"`{name}" not in known] == []
 
 
 @given(st.lists(st.sampled_from(["--port", "7", "-1", "--device", "npu:1", "--demo", "--x=y"])))
