@@ -10,12 +10,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
 
 from ..adapters.errors import BadRequest, StartError
 from ..adapters.host import logs
-from ..adapters.host.settings import knob, settings_from
+from ..adapters.host.settings import knob, knob_of, settings_from
 from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
 from ..worker.engine import Engine
@@ -31,26 +30,20 @@ from .talk import Talk, is_text
 PREFIX = "DANLU_CHAT_"
 
 
-def as_the_worker(name: str) -> Any:
-    """The worker's knob of that name: a model is described the same way everywhere."""
-    (found,) = (f for f in fields(WorkerSettings) if f.name == name)
-    return field(default=found.default, metadata=found.metadata)
-
-
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
     """Talks to a model in this terminal; !!exit or an empty line ends it."""
 
-    model_path: str = as_the_worker("model_path")
-    device: str = as_the_worker("device")
-    gpus: str = as_the_worker("gpus")
-    num_gpus: int = as_the_worker("num_gpus")
-    dtype: str | None = as_the_worker("dtype")
-    revision: str = as_the_worker("revision")
-    trust_remote_code: bool = as_the_worker("trust_remote_code")
-    chatglm_generation: int | None = as_the_worker("chatglm_generation")
-    context_length: int | None = as_the_worker("context_length")
-    conv_template: str | None = as_the_worker("conv_template")
+    model_path: str = knob_of(WorkerSettings, "model_path")
+    device: str = knob_of(WorkerSettings, "device")
+    gpus: str = knob_of(WorkerSettings, "gpus")
+    num_gpus: int = knob_of(WorkerSettings, "num_gpus")
+    dtype: str | None = knob_of(WorkerSettings, "dtype")
+    revision: str = knob_of(WorkerSettings, "revision")
+    trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
+    chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
+    context_length: int | None = knob_of(WorkerSettings, "context_length")
+    conv_template: str | None = knob_of(WorkerSettings, "conv_template")
     conv_system_msg: str = knob("", "system message; the template's own if not given")
     temperature: float = knob(0.7, "below 1e-5 always takes the most probable token", low=0)
     repetition_penalty: float = knob(

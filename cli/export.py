@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..adapters.errors import StartError
 from ..adapters.host import logs
-from ..adapters.host.settings import knob, settings_from
+from ..adapters.host.settings import knob, knob_of, settings_from
+from ..worker.settings import WorkerSettings
 from ..worker.showing import Shown
-from .chat import as_the_worker
 
 PREFIX = "DANLU_EXPORT_"
 
@@ -20,7 +20,7 @@ PREFIX = "DANLU_EXPORT_"
 class ExportSettings:
     """Writes a model anew: for transformers without remote code, or as its authors publish it."""
 
-    model_path: str = as_the_worker("model_path")
+    model_path: str = knob_of(WorkerSettings, "model_path")
     out: str = knob("", "the new directory to write; required")
     layout: str = knob(
         "native",
@@ -32,8 +32,8 @@ class ExportSettings:
         "number format of the weights; the model's own if not given",
         choices=("float32", "float16", "bfloat16"),
     )
-    chatglm_generation: int | None = as_the_worker("chatglm_generation")
-    trust_remote_code: bool = as_the_worker("trust_remote_code")
+    chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
+    trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
 
 
 def main(argv: Sequence[str]) -> None:

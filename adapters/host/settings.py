@@ -53,6 +53,12 @@ def knob(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def knob_of(cls: type[Any], name: str) -> Any:
+    """The knob `name` of another program's settings, for a field that means the same here."""
+    (found,) = (field for field in fields(cls) if field.name == name)
+    return dataclasses.field(default=found.default, metadata=found.metadata)
+
+
 def settings_from(
     cls: type[T],
     argv: Sequence[str],

@@ -64,13 +64,13 @@ class ApiSettings:
         "URL of the controller that knows the workers",
         env=("CONTROLLER_ADDRESS",),
     )
-    allow_credentials: bool = knob(False, "let browsers send credentials across origins")
+    allow_credentials: bool = knob(False, "let browsers send credentials to the API across origins")
     allowed_origins: Words = knob(Words('["*"]'), "origins that browsers may call from, as JSON")
     allowed_methods: Words = knob(Words('["*"]'), "methods that browsers may use, as JSON")
     allowed_headers: Words = knob(Words('["*"]'), "headers that browsers may send, as JSON")
     api_keys: ApiKeys = knob(
         ApiKeys(),
-        "keys separated by commas, one of which every client must send",
+        "keys separated by commas, one of which every client of the API must send",
         env=("API_KEYS",),
     )
     worker_timeout: float = knob(
