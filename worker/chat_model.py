@@ -134,6 +134,10 @@ class ChatModel:
         job = dataclasses.replace(job, max_new_tokens=min(job.max_new_tokens, left))
         return self._replies(job, talk)
 
+    def running(self) -> int:
+        """Answers that are being made or wait for it, of readers who are still there."""
+        return self._engine.queue_length()
+
     def close(self) -> None:
         """End what runs; nothing can be asked any more."""
         self._engine.close()
