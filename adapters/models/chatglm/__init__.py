@@ -1,1 +1,1 @@
-"""ChatGLM2 and its kin from their original checkpoints, without a line of the code beside them."""
+"""ChatGLM2, ChatGLM3 and CodeGeeX2 from their original files, without the code beside them."""
