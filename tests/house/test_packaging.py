@@ -20,6 +20,17 @@ def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:
     assert listed == found
 
 
+def test_data_that_lies_beside_code_is_in_the_wheel() -> None:
+    listed = _pyproject()["tool"]["setuptools"]["package-data"]
+    found = {"danlu": ["py.typed"]}
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*"):
+            if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts:
+                package = ".".join(["danlu", *file.parent.relative_to(ROOT).parts])
+                found.setdefault(package, []).append(file.name)
+    assert {package: sorted(names) for package, names in found.items()} == listed
+
+
 def test_no_code_lies_beside_the_rooms() -> None:
     assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
 
