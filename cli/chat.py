@@ -46,6 +46,7 @@ class ChatSettings:
     dtype: str | None = as_the_worker("dtype")
     revision: str = as_the_worker("revision")
     trust_remote_code: bool = as_the_worker("trust_remote_code")
+    chatglm_generation: int | None = as_the_worker("chatglm_generation")
     context_length: int | None = as_the_worker("context_length")
     conv_template: str | None = as_the_worker("conv_template")
     conv_system_msg: str = knob("", "system message; the template's own if not given")
@@ -115,6 +116,7 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         dtype=settings.dtype,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
+        chatglm_generation=settings.chatglm_generation,
         context_length=settings.context_length,
         conv_template=settings.conv_template,
         seed=settings.seed,

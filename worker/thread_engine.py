@@ -21,10 +21,10 @@ from .bound_pool import BoundPool
 from .embedding import Embedder
 from .engine import Embeddings, ModelCard
 from .generation import Generation
+from .glm_prompting import prompting_for
 from .job import Job
 from .loading import Progress
-from .outbox import Outbox
-from .prompting import Prompting
+from .outbox import Box
 from .settings import WorkerSettings
 from .vocabulary import Vocabulary
 
@@ -53,15 +53,7 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
     Binds the calling thread to the device: call it on one that does nothing else.
     """
     device = device_named(settings.device)
-    _bind(device)
-    loaded = load_model(
-        Path(settings.model_path),
-        device.name,
-        dtype=settings.dtype,
-        context_length=settings.context_length,
-        trust_remote_code=settings.trust_remote_code,
-        report=lambda fraction, detail: progress.set(READING * fraction, detail),
-    )
+    loaded = load(settings, device, progress)
     manner = Manner(
         concurrency=settings.limit_worker_concurrency,
         stream_interval=settings.stream_interval,
@@ -77,6 +69,20 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
         device.free_memory() / GIB,
     )
     return engine
+
+
+def load(settings: WorkerSettings, device: Device, progress: Progress) -> LoadedModel:
+    """The model for these settings; binds the calling thread to the device."""
+    _bind(device)
+    return load_model(
+        Path(settings.model_path),
+        device.name,
+        dtype=settings.dtype,
+        context_length=settings.context_length,
+        trust_remote_code=settings.trust_remote_code,
+        chatglm_generation=settings.chatglm_generation,
+        report=lambda fraction, detail: progress.set(READING * fraction, detail),
+    )
 
 
 def _bind(device: Device) -> None:
@@ -96,7 +102,9 @@ class ThreadEngine:
         self._manner = manner
         self._pool = BoundPool(device, manner.concurrency)
         self._vocabulary = Vocabulary(loaded.tokenizer)
-        self._prompting = Prompting(loaded.tokenizer, self._vocabulary, manner.conv_template)
+        self._prompting = prompting_for(
+            loaded.tokenizer, self._vocabulary, manner.conv_template, loaded.context_length
+        )
         self._admission = Admission(
             self._prompting,
             context_length=loaded.context_length,
@@ -116,14 +124,14 @@ class ThreadEngine:
             parameters=HONOURED,
             embeddings=True,
         )
-        self._boxes: set[Outbox] = set()  # of jobs running and waiting
+        self._boxes: set[Box] = set()  # of jobs running and waiting
         self._texts: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
 
     def admit(self, body: GenerateBody) -> Job:
         return self._admission.admit(body)
 
-    def submit(self, job: Job, box: Outbox) -> None:
+    def submit(self, job: Job, box: Box) -> None:
         """The box is closed where the job's future is done, which happens once."""
         self._boxes.add(box)
         try:
@@ -145,7 +153,7 @@ class ThreadEngine:
         return future
 
     def count(self, text: str) -> int:
-        return len(self._prompting.encode(text)) if text else 0
+        return self._prompting.count(text) if text else 0
 
     def queue_length(self) -> int:
         """Jobs running and waiting; those whose reader has left are over."""
@@ -157,7 +165,7 @@ class ThreadEngine:
         self._closing.set()
         self._pool.close()
 
-    def _generate(self, job: Job, box: Outbox) -> None:
+    def _generate(self, job: Job, box: Box) -> None:
         def wanted() -> bool:
             self._go_on()
             return not box.abandoned
@@ -200,7 +208,7 @@ class ThreadEngine:
         log.exception("request failed")
         return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
 
-    def _settle(self, box: Outbox, error: ServeError | None) -> None:
+    def _settle(self, box: Box, error: ServeError | None) -> None:
         self._boxes.discard(box)
         box.close(error)
 

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from sentencepiece import SentencePieceTrainer
+from transformers import GlmConfig, PreTrainedModel
 
 import danlu
+from danlu.adapters.models.chatglm.export import export_original
 from danlu.adapters.models.chatglm.tokenizer import ChatGLMTokenizer
+from danlu.adapters.models.loading import LoadedModel
 
-from .tiny import CORPUS
+from .tiny import CORPUS, random_model
+from .tiny_glm import tiny_glm
 
 GOLDEN = Path(danlu.__file__).parent.parent / "shared/reference/golden/chatglm2/tokenizer"
 DIALOGUE = (
@@ -21,6 +25,9 @@ DIALOGUE = (
     "people and philosophy; a scope and its opera. 训练时间是2023年。",
     "you are ChatGLM: get_weather(city='北京') -> 10 degrees,    four   spaces",
 )
+PADDED = 640  # rows of the embedding: more than there are ids, as in the real model
+CONTEXT = 256
+END = 2  # the id of </s>
 ODD = ("</s>", "<unk>", "sop", "eop", "people", "[gMASK]", "<|user|>", "<0x0A>", "▁", "  ", "\n")
 
 
@@ -75,3 +82,47 @@ def golden() -> dict[str, Any]:
 @cache
 def golden_tokenizer(generation: int = 2) -> ChatGLMTokenizer:
     return ChatGLMTokenizer(golden_folder() / "tokenizer.model", generation=generation)
+
+
+def glm_config(**changes: Any) -> GlmConfig:
+    """As ChatGLM2's in small: grouped heads, half of each rotated, more rows than ids."""
+    facts: dict[str, Any] = {
+        "vocab_size": PADDED,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "attention_bias": True,
+        "max_position_embeddings": CONTEXT,
+        "pad_token_id": 0,
+        "eos_token_id": END,
+        "bos_token_id": None,
+    }
+    return GlmConfig(**{**facts, **changes})
+
+
+@cache
+def glm_model() -> PreTrainedModel:
+    return random_model(glm_config())
+
+
+def glm_loaded(generation: int = 2, **changes: Any) -> LoadedModel:
+    """Random weights with the small vocabulary, as if loaded from a checkpoint."""
+    tokenizer = glm_tokenizer(generation)
+    facts: dict[str, Any] = {
+        "model": glm_model(),
+        "tokenizer": tokenizer,
+        "context_length": CONTEXT,
+        "end_ids": frozenset(tokenizer.end_ids),
+        "vocabulary": PADDED,
+    }
+    return LoadedModel(**{**facts, **changes})
+
+
+def save_glm(directory: Path, generation: int = 2) -> Path:
+    """A tiny model in the original layout, with the small vocabulary."""
+    model = tiny_glm(vocabulary=PADDED, positions=CONTEXT, generation=generation)
+    export_original(model, vocab_file(), directory)
+    return directory

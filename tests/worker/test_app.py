@@ -20,7 +20,7 @@ from danlu.adapters.wire.fastchat import Capabilities, error_in
 from danlu.worker.app import build_app
 from danlu.worker.job import Job, Piece
 from danlu.worker.loading import Loading
-from danlu.worker.outbox import Outbox
+from danlu.worker.outbox import Box
 from danlu.worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +164,7 @@ async def test_an_engine_with_a_defect_is_an_error_and_a_traceback_in_the_log(
 
 async def test_an_engine_that_takes_no_more_answers_429_and_when_to_come_back() -> None:
     class Full(FakeEngine):
-        def submit(self, job: Job, box: Outbox) -> None:
+        def submit(self, job: Job, box: Box) -> None:
             raise Overloaded("the queue is full", retry_after=3)
 
     engine = Full(HELLO)

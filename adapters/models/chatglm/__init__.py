@@ -1,1 +1,1 @@
-"""ChatGLM2, ChatGLM3 and CodeGeeX2 from their original files, without the code beside them."""
+"""ChatGLM2, ChatGLM3 and CodeGeeX2: their original files, read and written as transformers' GLM."""

@@ -14,6 +14,7 @@ from ...errors import StartError
 Config = Mapping[str, Any]
 
 GENERATIONS = (2, 3)
+NATIVE = "chatglm_generation"  # what a native config.json of this family has beside GLM's
 NAMED = re.compile(r"(?:chatglm|codegeex)([23])(?!\d)")  # CodeGeeX2 is a ChatGLM2
 END = 2  # </s>
 USER, OBSERVATION = 64795, 64797  # ChatGLM3's roles; an answer ends where one of them would begin
@@ -56,6 +57,11 @@ class Description:
 
 
 def is_chatglm(config: Config) -> bool:
+    """Whether config.json is of this family, in the original layout or in the native one."""
+    return is_original(config) or NATIVE in config
+
+
+def is_original(config: Config) -> bool:
     """Whether config.json is in the original layout, of whatever generation."""
     return (
         config.get("model_type") == "chatglm"
@@ -92,6 +98,13 @@ def described(config: Config, generation: int | None = None, where: str = "") ->
         bits=int(config.get("quantization_bit") or 0),
         dtype=str(config.get("torch_dtype") or config.get("dtype") or "float16"),
     )
+
+
+def generation_of(config: Config, wanted: int | None = None, where: str = "") -> int:
+    """2 or 3; `wanted` wins over what an original config.json says. Raises StartError."""
+    if is_original(config):
+        return described(config, wanted, where).generation
+    return int(config[NATIVE])
 
 
 def recorded_generation(config: Config) -> int | None:

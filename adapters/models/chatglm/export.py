@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import torch
 from transformers import GlmForCausalLM
 
-from ...errors import StartError
-from .config import BASE, Description
+from ..directory import new_directory
+from .config import BASE, NATIVE, Description
 from .names import ROTARY, Part, joined, parts
 from .native import description_of, generation_config, original_config
 
@@ -50,8 +49,8 @@ def export_original(
         for name in CODE_FILES:
             if code is not None and (code / name).is_file():
                 shutil.copyfile(code / name, made / name)
-        write_json(made / "tokenizer_config.json", _tokenizer_config(of))
-        write_json(made / "config.json", original_config(of))
+        _write_json(made / "tokenizer_config.json", _tokenizer_config(of))
+        _write_json(made / "config.json", original_config(of))
 
 
 def export_native(
@@ -67,37 +66,12 @@ def export_native(
     What makes it a ChatGLM is noted in the model's configurations, and so in the directory's.
     """
     of = description_of(model.config, generation)
-    model.config.chatglm_generation = of.generation
+    setattr(model.config, NATIVE, of.generation)
     model.generation_config = generation_config(of)
     with new_directory(out) as made:
         model.save_pretrained(made, max_shard_size=shard_bytes)
         shutil.copyfile(tokenizer_model, made / TOKENIZER)
-        write_json(made / "tokenizer_config.json", {"tokenizer_class": "ChatGLMTokenizer"})
-
-
-@contextmanager
-def new_directory(out: Path) -> Iterator[Path]:
-    """A place beside `out` to write to, which becomes `out` if the block ends well.
-
-    Raises StartError if `out` is there and is not empty, or if something cannot be written.
-    """
-    making = out.parent / f".{out.name}.making"
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise StartError(f"{out} exists and is not empty; name a new directory")
-        making.mkdir(parents=True)
-        try:
-            yield making
-            making.rename(out)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    except (OSError, RuntimeError) as exc:  # torch's writer raises the latter
-        reason = (str(exc).splitlines() or [""])[0]
-        raise StartError(f"{out} cannot be written: {reason}") from exc
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        _write_json(made / "tokenizer_config.json", {"tokenizer_class": "ChatGLMTokenizer"})
 
 
 def _write_weights(model: GlmForCausalLM, of: Description, out: Path, limit: int) -> None:
@@ -117,7 +91,7 @@ def _write_weights(model: GlmForCausalLM, of: Description, out: Path, limit: int
     if len(shards) > 1:
         total = sum(_bytes(part, weights) for part in table.values())
         index = {"metadata": {"total_size": total}, "weight_map": where}
-        write_json(out / "pytorch_model.bin.index.json", index)
+        _write_json(out / "pytorch_model.bin.index.json", index)
 
 
 def planned(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
@@ -157,3 +131,7 @@ def _tokenizer_config(of: Description) -> dict[str, Any]:
         "do_lower_case": False,
         "auto_map": {"AutoTokenizer": ["tokenization_chatglm.ChatGLMTokenizer", None]},
     }
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import GenerationConfig, GlmConfig
 
 from ...errors import StartError
-from .config import BASE, END_IDS, GENERATIONS, Description
+from .config import BASE, END_IDS, GENERATIONS, NATIVE, Description
 
 PAD = 0  # <unk>
 HALF = 0.5  # of a head's channels are rotated
@@ -38,7 +38,7 @@ def native_config(of: Description) -> GlmConfig:
         "rope_parameters": _rope(of),
         "pad_token_id": PAD,
         "eos_token_id": _end_ids(of),
-        "chatglm_generation": of.generation,
+        NATIVE: of.generation,
     }
     return GlmConfig(**facts)
 
@@ -62,7 +62,7 @@ def description_of(config: GlmConfig, generation: int | None = None) -> Descript
 
     `generation` is for a configuration that does not record it.
     """
-    recorded = generation or getattr(config, "chatglm_generation", None)
+    recorded = generation or getattr(config, NATIVE, None)
     if recorded not in GENERATIONS:
         raise StartError(
             f"this {config.model_type} model is no ChatGLM2 or ChatGLM3, and only these have the "

@@ -71,6 +71,8 @@ def conversation(turns: Iterable[Turn]) -> Conversation:
             rounds.append([turn])
         else:
             rounds[-1].append(turn)
+    if len(rounds) and rounds[-1][-1] == Turn("assistant", ""):  # it has yet to begin
+        rounds[-1:] = [rounds[-1][:-1]] if rounds[-1][:-1] else []
     return Conversation(_joined(system), tuple(map(tuple, rounds)))
 
 

@@ -247,6 +247,15 @@ class ChatGLMTokenizer(PreTrainedTokenizer):
         """What stands before every text."""
         return [self._pieces.id("[gMASK]"), self._pieces.id("sop")]
 
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """What ends an answer: with ChatGLM3 also the role whose turn comes next."""
+        roles = ("user", "observation") if self.generation == 3 else ()
+        return (
+            *(self._pieces.id(str(Marker(r))) for r in roles),
+            self._pieces.id(self._pieces.eos),
+        )
+
     def ids_of(self, spoken: Conversation, *, open_answer: bool = True) -> list[int]:
         """A conversation with the prefix, up to where the answer begins or goes on."""
         if self.generation == 3:

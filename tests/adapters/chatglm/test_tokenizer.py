@@ -75,9 +75,8 @@ def test_golden_padding_pairs_and_truncation() -> None:
     padded = tokenizer(["你好", "Hello there, how are you"], padding=True)
     assert dict(padded) == data["padded_pair_batch"]
     assert tokenizer("你好", "Hello")["input_ids"] == data["text_pair"]
-    long = tokenizer("你好 " + " 你好" * 50, truncation=True, max_length=10)["input_ids"]
-    assert len(long) == len(data["truncated"])
-    assert long[:4] == data["truncated"][:4]
+    cut = tokenizer("你好" * 50, truncation=True, max_length=10)
+    assert cut["input_ids"] == data["truncated"]
 
 
 def test_golden_prompts_of_both_generations() -> None:
@@ -116,7 +115,7 @@ def test_no_user_of_a_chat_can_write_a_role(text: str) -> None:
 
 def test_special_tokens_have_names_that_the_third_generation_shows() -> None:
     two, three = glm_tokenizer(), glm_tokenizer(3)
-    spelled = [*three.prefix, three.convert_tokens_to_ids("<|user|>"), *ids(3, "好")[2:], 2]
+    spelled = [*three.prefix, three.end_ids[0], *ids(3, "好")[2:], 2]
     assert three.decode(spelled) == "[gMASK]sop<|user|> 好"
     assert three.decode(spelled, skip_special_tokens=True) == "好"
     assert two.decode([*two.prefix, *ids(2, "好")[2:], 2]) == "好"
@@ -131,7 +130,7 @@ def test_ids_beyond_the_vocabulary_have_no_text() -> None:
 
 def test_an_empty_piece_ends_a_run_of_bytes() -> None:
     tokenizer = glm_tokenizer()
-    a, b, c = (tokenizer.convert_tokens_to_ids(f"<0x{byte:02X}>") for byte in "丼".encode())
+    a, b, c = (3 + byte for byte in "丼".encode())  # the first pieces are the bytes
     assert tokenizer.decode([a, b, c]) == "丼"
     assert tokenizer.decode([a, b, 2, c]) == "\ufffd" * 3
 
