@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from support.tiny import save_tiny
+from support.tiny_glm import save_original
 
 from danlu.adapters.errors import StartError
-from danlu.adapters.models.checkpoint import checkpoint_at
+from danlu.adapters.models.checkpoint import checkpoint_at, weight_files
 
 
 @pytest.fixture
@@ -74,3 +76,53 @@ def test_weights_that_were_cut_short_are_named(model: Path, kept: int) -> None:
 def test_a_directory_without_a_tokenizer(model: Path) -> None:
     (model / "tokenizer.json").unlink()
     assert "has no tokenizer" in complaint(model)
+
+
+@pytest.fixture
+def chatglm(tmp_path: Path) -> Path:
+    return save_original(tmp_path / "chatglm", shard_bytes=20_000)
+
+
+def test_an_original_chatglm_is_a_sound_directory(chatglm: Path) -> None:
+    assert checkpoint_at(chatglm).config["model_type"] == "chatglm"
+    config = json.loads((chatglm / "config.json").read_text())
+    for name in ("model_type", "auto_map", "architectures"):
+        del config[name]
+    (chatglm / "config.json").write_text(json.dumps(config))
+    assert checkpoint_at(chatglm).config == config
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_pickled_shard_that_is_missing_is_named(chatglm: Path, indexed: bool) -> None:
+    if not indexed:
+        (chatglm / "pytorch_model.bin.index.json").unlink()
+    shard = sorted(chatglm.glob("*.bin"))[1]
+    shard.unlink()
+    assert f"{shard} is missing, and pytorch_model" in complaint(chatglm)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 300, -1])
+def test_a_pickled_shard_that_was_cut_short_is_named(chatglm: Path, kept: int) -> None:
+    shard = sorted(chatglm.glob("*.bin"))[2]
+    shard.write_bytes(shard.read_bytes()[:kept])
+    assert complaint(chatglm) == f"{shard} was cut short; fetch it again"
+
+
+@pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": {"a": 1}}])
+def test_an_index_that_names_no_files(chatglm: Path, index: dict[str, object]) -> None:
+    (chatglm / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert "pytorch_model.bin.index.json names no files in a weight_map" in complaint(chatglm)
+
+
+def test_the_index_of_a_format_that_is_not_read_may_name_what_was_not_fetched(model: Path) -> None:
+    index = {"weight_map": {"a": "pytorch_model-00001-of-00002.bin"}}
+    (model / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert weight_files(model) == [model / "model.safetensors"]
+    assert checkpoint_at(model).config["model_type"] == "llama"
+
+
+def test_a_pickled_file_of_the_old_format_is_let_through(chatglm: Path) -> None:
+    shard = sorted(chatglm.glob("*.bin"))[0]
+    tensors = torch.load(shard, weights_only=True)
+    torch.save(tensors, shard, _use_new_zipfile_serialization=False)
+    assert checkpoint_at(chatglm).path == chatglm

@@ -95,6 +95,11 @@ def test_the_number_format_that_a_device_usually_takes(
     assert chosen_dtype(None, device, stated) == expected
 
 
+def test_a_chatglms_generation_is_no_matter_of_another_model(model: Path) -> None:
+    words = complaint(model, chatglm_generation=3)
+    assert "--chatglm-generation 3 is for a ChatGLM, and" in words
+
+
 def test_an_architecture_that_nobody_knows(model: Path) -> None:
     assert "'foonet' model, which transformers" in complaint(changed(model, model_type="foonet"))
 

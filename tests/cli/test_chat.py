@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import wait_for
+from support.tiny import save_tiny
 
 from danlu.adapters.errors import StartError
 from danlu.cli.__main__ import command
@@ -157,3 +158,9 @@ def test_the_model_is_described_as_for_a_worker() -> None:
         limit_worker_concurrency=1,
         no_register=True,
     )
+
+
+@pytest.mark.slow
+def test_the_generation_is_the_loaders_business(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="--chatglm-generation 3 is for a ChatGLM, and"):
+        command(["chat", "--model-path", str(save_tiny(tmp_path)), "--chatglm-generation", "3"])

@@ -61,5 +61,6 @@ def _in_one_sentence(file: Path) -> Iterator[None]:
             "take one that holds tensors alone"
         ) from exc
     except Exception as exc:
-        reason = (str(exc).splitlines() or [""])[0] or type(exc).__name__
+        said = (str(exc).splitlines() or [""])[0].partition(". ")[0]  # torch gives advice, too
+        reason = said or type(exc).__name__
         raise StartError(f"{file} cannot be read: {reason}; fetch it again") from exc
