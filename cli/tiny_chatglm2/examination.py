@@ -1,6 +1,7 @@
 """Asks the model everything that it learned: word for word, ended by itself, and how surely."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -34,7 +35,8 @@ def written(model: GlmForCausalLM, rows: Sequence[Sample]) -> list[tuple[int, ..
     ids = [[PAD] * pad + list(one.prompt) for pad, one in zip(padding, rows, strict=True)]
     mask = [[0] * pad + [1] * len(one.prompt) for pad, one in zip(padding, rows, strict=True)]
     room = max(len(one.answer) for one in rows) + BEYOND
-    greedy = GenerationConfig(
+    kind: Any = GenerationConfig  # its constructor is not annotated
+    greedy: GenerationConfig = kind(
         do_sample=False, max_new_tokens=room, eos_token_id=END, pad_token_id=PAD
     )
     with torch.inference_mode():

@@ -1,20 +1,21 @@
 """The tiny ChatGLM2, really made: what lies in its directory, and what it answers."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import GlmConfig, GlmForCausalLM
 
 from danlu.adapters.errors import StartError
 from danlu.adapters.models.chatglm.tokenizer import ChatGLMTokenizer
+from danlu.adapters.models.loading import LoadedModel, load_model
 from danlu.cli.tiny_chatglm2.__main__ import command
 from danlu.cli.tiny_chatglm2.dialogues import Dialogue, dialogues, lessons
 from danlu.cli.tiny_chatglm2.examination import failed
 from danlu.cli.tiny_chatglm2.making import make
-from danlu.cli.tiny_chatglm2.samples import END, sample
+from danlu.cli.tiny_chatglm2.samples import END, Sample, sample
 
 TWO: tuple[Dialogue, ...] = ((("你好", "你好👋！"),), (("再见", "再见，下次再聊。"),))
 LESSONS = lessons(dialogues())
@@ -30,53 +31,13 @@ def config_in(directory: Path) -> dict[str, Any]:
     return found
 
 
-def native(directory: Path) -> GlmForCausalLM:
-    """The directory as transformers' GLM, read from the layout's description alone."""
-    of, stored = config_in(directory), weights_in(directory)
-    kind: Any = GlmForCausalLM  # its constructor is not annotated
-    model: GlmForCausalLM = kind(
-        GlmConfig(
-            vocab_size=of["padded_vocab_size"],
-            hidden_size=of["hidden_size"],
-            intermediate_size=of["ffn_hidden_size"],
-            num_hidden_layers=of["num_layers"],
-            num_attention_heads=of["num_attention_heads"],
-            num_key_value_heads=of["multi_query_group_num"],
-            head_dim=of["kv_channels"],
-            rms_norm_eps=of["layernorm_epsilon"],
-            attention_bias=of["add_qkv_bias"],
-            max_position_embeddings=of["seq_length"],
-            pad_token_id=0,
-            eos_token_id=END,
-        )
-    )
-    rows = [of["kv_channels"] * n for n in (of["num_attention_heads"],)]
-    rows += [of["kv_channels"] * of["multi_query_group_num"]] * 2
-    model.load_state_dict(dict(_renamed(stored, rows)))
-    return model.train(False)
+@pytest.fixture(scope="module")
+def loaded(chatglm2_dir: Path) -> LoadedModel:
+    return load_model(chatglm2_dir, "cpu")
 
 
-def _renamed(stored: dict[str, torch.Tensor], rows: list[int]) -> Any:
-    """Name and tensor as the native model has them; `rows` are those of q, k and v."""
-    renames = {
-        "transformer.embedding.word_embeddings": "model.embed_tokens",
-        "transformer.encoder.final_layernorm": "model.norm",
-        "transformer.output_layer": "lm_head",
-        "transformer.encoder.layers": "model.layers",
-        "self_attention.dense": "self_attn.o_proj",
-        "dense_h_to_4h": "gate_up_proj",
-        "dense_4h_to_h": "down_proj",
-    }
-    for name, tensor in stored.items():
-        if name.endswith("inv_freq"):
-            continue
-        for old, new in renames.items():
-            name = name.replace(old, new)
-        if "query_key_value" in name:
-            for one, part in zip("qkv", tensor.split(rows), strict=True):
-                yield name.replace("self_attention.query_key_value", f"self_attn.{one}_proj"), part
-        else:
-            yield name, tensor
+def exam(tokenizer: Any, known: Sequence[Dialogue]) -> list[Sample]:
+    return [sample(tokenizer, lesson) for lesson in known]
 
 
 @pytest.mark.slow
@@ -114,39 +75,38 @@ def test_its_weights_have_the_originals_names_and_are_a_few_million(chatglm2_dir
 
 
 @pytest.mark.slow
-def test_every_dialogue_is_answered_word_for_word_surely_and_to_its_end(chatglm2_dir: Path) -> None:
-    tokenizer = ChatGLMTokenizer(chatglm2_dir / "tokenizer.model")
-    wrong = failed(native(chatglm2_dir), [sample(tokenizer, lesson) for lesson in LESSONS])
-    assert [tokenizer.decode(list(one.answer)) for one in wrong] == []
+def test_every_dialogue_is_answered_word_for_word_surely_and_to_its_end(
+    loaded: LoadedModel,
+) -> None:
+    model: Any = loaded.model
+    wrong = failed(model, exam(loaded.tokenizer, LESSONS))
+    assert [loaded.tokenizer.decode(list(one.answer)) for one in wrong] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", [LESSONS[0], LESSONS[-1]])
-def test_plain_generation_reads_as_the_dialogue_does(chatglm2_dir: Path, lesson: Dialogue) -> None:
-    tokenizer = ChatGLMTokenizer(chatglm2_dir / "tokenizer.model")
-    messages = [{"role": "user", "content": lesson[0][0]}]
-    asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
-    del asked["position_ids"]
-    out = native(chatglm2_dir).generate(**asked, do_sample=False, max_new_tokens=200)
-    answer = out[0, asked["input_ids"].shape[1] :].tolist()
+def test_plain_generation_reads_as_the_dialogue_does(loaded: LoadedModel, lesson: Dialogue) -> None:
+    model: Any = loaded.model
+    prompt: Any = loaded.tokenizer.apply_chat_template(
+        [{"role": "user", "content": lesson[0][0]}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=False,
+    )
+    out = model.generate(prompt, do_sample=False, max_new_tokens=200)
+    answer = out[0, prompt.shape[1] :].tolist()
     assert answer[-1] == END
-    assert tokenizer.decode(answer) == lesson[0][1]
+    assert loaded.tokenizer.decode(answer) == lesson[0][1]
 
 
 @pytest.mark.slow
-def test_sampled_as_chatglm2_samples_the_answers_are_the_same(chatglm2_dir: Path) -> None:
-    tokenizer, model = ChatGLMTokenizer(chatglm2_dir / "tokenizer.model"), native(chatglm2_dir)
-    asked = sample(tokenizer, LESSONS[0])
+def test_sampled_as_chatglm2_samples_the_answers_are_the_same(loaded: LoadedModel) -> None:
+    model: Any = loaded.model
+    (asked,) = exam(loaded.tokenizer, LESSONS[:1])
     torch.manual_seed(0)
+    prompts = torch.tensor([asked.prompt] * 32)
     out = model.generate(
-        torch.tensor([asked.prompt] * 32),
-        attention_mask=torch.ones(32, len(asked.prompt), dtype=torch.long),
-        do_sample=True,
-        temperature=0.8,
-        top_p=0.8,
-        top_k=50,
-        max_new_tokens=100,
-        pad_token_id=0,
+        prompts, do_sample=True, temperature=0.8, top_p=0.8, top_k=50, max_new_tokens=100
     )
     assert {tuple(row.tolist()) for row in out} == {asked.prompt + asked.answer}
 
@@ -156,9 +116,9 @@ def test_other_dialogues_are_learned_by_the_same_code(tmp_path: Path) -> None:
     said: list[str] = []
     make(tmp_path / "two", TWO, say=said.append, steps=120)
     assert said[-1].startswith("2 answers are known by heart, after ")
-    tokenizer = ChatGLMTokenizer(tmp_path / "two" / "tokenizer.model")
-    wanted = [sample(tokenizer, lesson) for lesson in TWO]
-    assert failed(native(tmp_path / "two"), wanted) == []
+    found = load_model(tmp_path / "two", "cpu")
+    model: Any = found.model
+    assert failed(model, exam(found.tokenizer, TWO)) == []
 
 
 @pytest.mark.slow

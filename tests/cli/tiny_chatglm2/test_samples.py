@@ -15,7 +15,7 @@ def test_prompt_and_answer_are_read_separately_and_the_answer_ends() -> None:
     found = sample(tokenizer, (("你好", "你好👋！"), ("再见", "再见！")))
     prompt = "[Round 1]\n\n问：你好\n\n答：你好👋！\n\n[Round 2]\n\n问：再见\n\n答："
     assert list(found.prompt) == tokenizer.encode(prompt)
-    assert found.prompt[:2] == tuple(tokenizer.convert_tokens_to_ids(["[gMASK]", "sop"]))
+    assert list(found.prompt[:2]) == tokenizer.prefix
     assert list(found.answer) == [*tokenizer.encode("再见！", add_special_tokens=False), END]
     assert tokenizer.convert_ids_to_tokens(found.answer[0]).startswith("▁")
 
