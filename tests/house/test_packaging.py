@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import danlu
 
@@ -18,6 +19,17 @@ def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:
         for init in (ROOT / room).rglob("__init__.py"):
             found.add(".".join(["danlu", *init.parent.relative_to(ROOT).parts]))
     assert listed == found
+
+
+def test_data_that_lies_beside_code_is_in_the_wheel() -> None:
+    listed = _pyproject()["tool"]["setuptools"]["package-data"]
+    found = {"danlu": ["py.typed"]}
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*"):
+            if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts:
+                package = ".".join(["danlu", *file.parent.relative_to(ROOT).parts])
+                found.setdefault(package, []).append(file.name)
+    assert listed == {package: sorted(names) for package, names in found.items()}
 
 
 def test_no_code_lies_beside_the_rooms() -> None:
@@ -49,5 +61,5 @@ def test_the_lock_holds_back_what_gradio_cannot_live_with() -> None:
     assert "torch_npu" not in pins
 
 
-def _pyproject() -> dict[str, dict[str, dict[str, list[str]]]]:
+def _pyproject() -> Any:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
