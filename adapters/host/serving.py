@@ -66,7 +66,6 @@ def bind(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {exc.strerror}; "
             "stop what uses it or choose another port"
         ) from exc
-    sock.set_inheritable(True)
     return sock
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from support.processes import wait_for
+from support.starving import a_library, starving
+from support.tiny import save_tiny
 
 from danlu.adapters.errors import StartError
 from danlu.cli.__main__ import command
@@ -59,6 +61,23 @@ def test_plain_lines_with_commands_and_a_template_of_fastchats(
     assert "tokens/s" in out
     assert "[the conversation is forgotten]\n问: [there is nothing to remove]" in out
     assert (tmp_path / "talk.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_library_without_room_at_import_is_preloaded_and_the_chat_goes_on(
+    tmp_path: Path,
+) -> None:
+    argv = [sys.executable, "-m", "danlu.cli", "chat", "--device", "auto", "--max-new-tokens", "2"]
+    done = subprocess.run(
+        [*argv, "--model-path", str(save_tiny(tmp_path / "model"))],
+        input="!!exit\n",
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        env={**ENV, **starving(tmp_path, a_library())},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("starting again LD_PRELOAD=") == 1
 
 
 @pytest.mark.slow
