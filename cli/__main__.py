@@ -12,14 +12,16 @@ from .. import __version__
 from ..adapters.errors import StartError
 from ..adapters.host.program import run
 
-COMMANDS = {  # name: what it does; each is a module here with a main(argv)
+COMMANDS = {  # name: what it does; each is a module here with a main(argv), MODULES aside
     "up": "serve a model: controller, worker and web page in one command",
     "chat": "talk to a model in this terminal",
+    "doctor": "find out what keeps this machine from serving, and what mends it",
 }
+MODULES = {"doctor": "doctor.program"}
 
 HELP = f"""usage: danlu COMMAND [--flags]
 
-{chr(10).join(f"  {name:<6}{what}" for name, what in COMMANDS.items())}
+{chr(10).join(f"  {name:<8}{what}" for name, what in COMMANDS.items())}
 
   danlu up --demo               a small real model: page on :7860, API on :8000
   danlu up --model-path DIR     your own
@@ -48,7 +50,7 @@ def command(argv: Sequence[str]) -> None:
 
 
 def _main_of(name: str, argv: Sequence[str]) -> None:
-    importlib.import_module(f".{name}", __package__).main(argv)
+    importlib.import_module(f".{MODULES.get(name, name)}", __package__).main(argv)
 
 
 if __name__ == "__main__":
