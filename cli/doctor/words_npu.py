@@ -16,8 +16,8 @@ NPU = {
         "note",
         Words("no NPU: this machine has no Ascend card", "没有 NPU：本机没有昇腾卡"),
         Words(
-            "nothing of Ascend's is on the bus, in /dev or installed; danlu serves on the CPU",
-            "总线、/dev 和已安装软件中都没有昇腾设备；danlu 将使用 CPU",
+            "nothing of Ascend's is on the bus, in /dev or installed; danlu serves without one",
+            "总线、/dev 和已安装软件中都没有昇腾设备；danlu 将不使用 NPU",
         ),
     ),
     "npu-asked-for": Entry(
