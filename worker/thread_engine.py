@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..adapters.devices.device import Device, device_named
+from ..adapters.devices.explain import explain
 from ..adapters.errors import NotReady, OutOfMemory, ServeError, StartError
 from ..adapters.models.loading import LoadedModel, load_model
 from ..adapters.wire.generation import GenerateBody
@@ -89,7 +90,23 @@ def _bind(device: Device) -> None:
     try:
         device.bind_thread()
     except Exception as exc:  # whatever the vendor's library raises
-        raise StartError(f"--device {device.name} cannot be used: {exc}") from exc
+        raise StartError(f"--device {device.name} cannot be used: {_told(exc)}") from exc
+
+
+def _failure(exc: BaseException) -> ServeError:
+    return ServeError(f"the engine failed: {type(exc).__name__}: {_told(exc)}")
+
+
+def _told(exc: BaseException) -> str:
+    """What an error says; of one that can be explained, its first line and what it means."""
+    meaning = _meaning(exc)
+    return f"{str(exc).splitlines()[0]}{meaning}" if meaning else str(exc)
+
+
+def _meaning(exc: BaseException) -> str:
+    """`; that is …` for an error that the vendor's library explains by a number only."""
+    explained = explain(str(exc))
+    return f"; that is: {explained}" if explained else ""
 
 
 class ThreadEngine:
@@ -205,8 +222,8 @@ class ThreadEngine:
             return OutOfMemory(
                 f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
             )
-        log.exception("request failed")
-        return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
+        log.exception("request failed%s", _meaning(exc))
+        return _failure(exc)
 
     def _settle(self, box: Box, error: ServeError | None) -> None:
         self._boxes.discard(box)
@@ -218,7 +235,7 @@ class ThreadEngine:
         exc = done.exception()
         if exc is None or isinstance(exc, ServeError):
             return exc
-        return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
+        return _failure(exc)
 
     def _closed(self) -> ServeError:
         if self._closing.is_set():

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from ..errors import StartError
 from .device import Device
+from .static_tls import said_by, starved
 
 # torch_npu raises a plain RuntimeError up to 7.3, so the words decide; 207001 is ACL's "no memory".
 OUT_OF_MEMORY = ("NPU out of memory", "error code is 207001")
@@ -54,6 +56,8 @@ class NPUs:
         except (ImportError, RuntimeError, OSError) as exc:  # installed, but CANN is missing
             self._npu = None
             self._why = f"{module} cannot be imported ({exc}); is CANN's set_env.sh sourced?"
+            if any(map(starved, said_by(exc))):  # to be cured, not to be done without
+                raise StartError(f"{module} cannot be imported: {exc}") from exc
 
     def count(self) -> int:
         if self._npu is None or not self._npu.is_available():

@@ -1,0 +1,35 @@
+"""What an error of CANN's means and what mends it, told from its text. Pure; imports no torch.
+
+An error carries several numbers: those of the call that failed, of the runtime below it and of the
+driver below that, and what was tried in vain afterwards. FAULTS is in the order in which they tell
+more, so the first one that is found explains the whole.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from .faults import FAULTS, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One fault of the catalogue, and the words of the error that point to it."""
+
+    fault: Fault
+    sign: str = field(compare=False)
+
+    def __str__(self) -> str:
+        """One sentence for a log line or an API error: the cause, and what to do."""
+        fault = self.fault
+        return f"{fault.what.en} ({self.sign}): {fault.why.en}" + (
+            f"; try `{fault.command}`" if fault.command else ""
+        )
+
+
+def explain(text: str) -> Explanation | None:
+    """The explanation of an error's text; None for one that is not of CANN's."""
+    for fault in FAULTS:
+        found = re.search(fault.sign, text, re.IGNORECASE)
+        if found:
+            return Explanation(fault, " ".join(found[0].split()))
+    return None
