@@ -4,16 +4,18 @@ It serves whatever transformers can generate with. Requests share the weights an
 batch, so the tokens of one are the same whatever else runs.
 """
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from ..adapters.devices.device import Device, device_named
-from ..adapters.errors import NotReady, OutOfMemory, ServeError, StartError
+from ..adapters.devices.fault import Fault
+from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError, StartError
 from ..adapters.models.loading import LoadedModel, load_model
 from ..adapters.wire.generation import GenerateBody
 from .admission import HONOURED, Admission
@@ -48,16 +50,22 @@ class Manner:
 
 
 def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
-    """The engine for these settings, its model loaded; raises StartError. Takes its time.
+    """The engine for these settings, its model loaded; raises StartError, or DeviceLost where
+    another try may go well. Takes its time.
 
     Binds the calling thread to the device: call it on one that does nothing else.
     """
     device = device_named(settings.device)
+    with _losses(device):
+        return _load(device, settings, progress)
+
+
+def _load(device: Device, settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
     _bind(device)
     loaded = load_model(
         Path(settings.model_path),
         device.name,
-        dtype=settings.dtype,
+        dtype=dtype_for(settings.dtype, device),
         context_length=settings.context_length,
         trust_remote_code=settings.trust_remote_code,
         report=lambda fraction, detail: progress.set(READING * fraction, detail),
@@ -77,6 +85,32 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
         device.free_memory() / GIB,
     )
     return engine
+
+
+@contextlib.contextmanager
+def _losses(device: Device) -> Iterator[None]:
+    """A device that is lost while it is loaded is that, and no fault of the settings."""
+    try:
+        yield
+    except Exception as exc:
+        if any(device.fault(e) is Fault.LOST for e in (exc, exc.__cause__) if e is not None):
+            raise _lost(device) from exc
+        raise
+
+
+def dtype_for(wanted: str | None, device: Device) -> str | None:
+    """The number format to load with; None leaves it to the checkpoint."""
+    if device.bfloat16:
+        return wanted
+    if wanted == "bfloat16":
+        raise StartError(
+            f"--dtype bfloat16 is nothing that {device.name} computes with; take float16"
+        )
+    return wanted or "float16"
+
+
+def _lost(device: Device) -> DeviceLost:
+    return DeviceLost(f"{device.name} is lost; this worker ends, ask another one")
 
 
 def _bind(device: Device) -> None:
@@ -119,6 +153,7 @@ class ThreadEngine:
         self._boxes: set[Outbox] = set()  # of jobs running and waiting
         self._texts: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
+        self.lost: Future[None] = Future()
 
     def admit(self, body: GenerateBody) -> Job:
         return self._admission.admit(body)
@@ -173,6 +208,8 @@ class ThreadEngine:
 
     def _go_on(self) -> None:
         """Before every step: stop if the engine does, else take a fair share of the device."""
+        if self.lost.done():
+            raise _lost(self._device)
         if self._closing.is_set():
             raise self._closed()
         self._device.share(min(self.queue_length(), self._manner.concurrency))
@@ -188,11 +225,15 @@ class ThreadEngine:
             raise
         except Exception as exc:
             error = self._explained(exc)
-        self._device.release_memory()
+        if not isinstance(error, DeviceLost):
+            self._device.release_memory()
         raise error
 
     def _explained(self, exc: Exception) -> ServeError:
-        if self._device.is_out_of_memory(exc):
+        fault = self._device.fault(exc)
+        if fault is Fault.LOST or self.lost.done():
+            return self._lose(exc)
+        if fault is Fault.OUT_OF_MEMORY:
             log.warning("out of memory device=%s: %s", self._device.name, str(exc))
             return OutOfMemory(
                 f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
@@ -200,9 +241,21 @@ class ThreadEngine:
         log.exception("request failed")
         return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
 
+    def _lose(self, exc: Exception) -> DeviceLost:
+        """The first thread to find out ends every answer: another one may hang in the driver."""
+        error = _lost(self._device)
+        with contextlib.suppress(InvalidStateError):
+            self.lost.set_result(None)
+            log.error("device lost device=%s: %s", self._device.name, str(exc))
+            for box in tuple(self._boxes):
+                self._settle(box, error)
+        return error
+
     def _settle(self, box: Outbox, error: ServeError | None) -> None:
-        self._boxes.discard(box)
-        box.close(error)
+        """Close the box, unless the loss of the device has closed it."""
+        with contextlib.suppress(KeyError):
+            self._boxes.remove(box)
+            box.close(error)
 
     def _error(self, done: "Future[None]") -> ServeError | None:
         if done.cancelled():
