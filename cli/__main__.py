@@ -15,15 +15,18 @@ from ..adapters.host.program import run
 COMMANDS = {  # name: what it does; each is a module here with a main(argv)
     "up": "serve a model: controller, worker and web page in one command",
     "chat": "talk to a model in this terminal",
+    "export": "write a model anew, in its original layout or in transformers' own",
 }
 
 HELP = f"""usage: danlu COMMAND [--flags]
 
-{chr(10).join(f"  {name:<6}{what}" for name, what in COMMANDS.items())}
+{chr(10).join(f"  {name:<8}{what}" for name, what in COMMANDS.items())}
 
-  danlu up --demo               a small real model: page on :7860, API on :8000
-  danlu up --model-path DIR     your own
-  danlu chat --model-path DIR   without servers
+  danlu up --demo                           a small real model: page on :7860, API on :8000
+  danlu up --demo-chatglm2                  a tiny ChatGLM2, without any network
+  danlu up --model-path DIR                 your own
+  danlu chat --model-path DIR               without servers
+  danlu export --model-path DIR --out DIR   for other programs
 
 `danlu COMMAND --help` lists a command's flags. The programs behind `up` can be run alone:
 danlu-controller, danlu-worker, danlu-webui."""

@@ -5,56 +5,54 @@ process.
 """
 
 import asyncio
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
 
 from ..adapters.errors import BadRequest, StartError
 from ..adapters.host import logs
-from ..adapters.host.settings import knob, settings_from
-from ..adapters.wire.generation import Message
+from ..adapters.host.settings import knob, knob_of, settings_from
+from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
 from ..worker.engine import Engine
+from ..worker.engines import load_engine
 from ..worker.loading import Progress
 from ..worker.settings import OFF, REFUSED, WorkerSettings
 from ..worker.showing import Shown
 from .dialogue import Dialogue
 from .speaker import EngineSpeaker, Wishes
 from .styles import style_named
-from .talk import Talk
+from .talk import Talk, is_text
 
 PREFIX = "DANLU_CHAT_"
-
-
-def as_the_worker(name: str) -> Any:
-    """The worker's knob of that name: a model is described the same way everywhere."""
-    (found,) = (f for f in fields(WorkerSettings) if f.name == name)
-    return field(default=found.default, metadata=found.metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
     """Talks to a model in this terminal; !!exit or an empty line ends it."""
 
-    model_path: str = as_the_worker("model_path")
-    device: str = as_the_worker("device")
-    gpus: str = as_the_worker("gpus")
-    num_gpus: int = as_the_worker("num_gpus")
-    dtype: str | None = as_the_worker("dtype")
-    revision: str = as_the_worker("revision")
-    trust_remote_code: bool = as_the_worker("trust_remote_code")
-    context_length: int | None = as_the_worker("context_length")
-    conv_template: str | None = as_the_worker("conv_template")
+    model_path: str = knob_of(WorkerSettings, "model_path")
+    device: str = knob_of(WorkerSettings, "device")
+    gpus: str = knob_of(WorkerSettings, "gpus")
+    num_gpus: int = knob_of(WorkerSettings, "num_gpus")
+    dtype: str | None = knob_of(WorkerSettings, "dtype")
+    revision: str = knob_of(WorkerSettings, "revision")
+    trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
+    chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
+    context_length: int | None = knob_of(WorkerSettings, "context_length")
+    conv_template: str | None = knob_of(WorkerSettings, "conv_template")
     conv_system_msg: str = knob("", "system message; the template's own if not given")
     temperature: float = knob(0.7, "below 1e-5 always takes the most probable token", low=0)
     repetition_penalty: float = knob(
         1.0, "above 1 makes repetitions less probable", low=0, aliases=("--repetition_penalty",)
     )
     max_new_tokens: int = knob(512, "tokens of an answer at most", low=1)
-    seed: int | None = knob(None, "makes the same questions get the same answers")
+    seed: int | None = knob(
+        None, "makes the same questions get the same answers", low=SEEDS[0], high=SEEDS[1]
+    )
     no_history: bool = knob(False, "let every question stand alone")
     style: str = knob(
         "simple",
@@ -76,6 +74,9 @@ def main(argv: Sequence[str]) -> None:
     settings = settings_from(
         ChatSettings, argv, os.environ, PREFIX, prog="danlu chat", refused=CHAT_REFUSED, off=OFF
     )
+    if not is_text(settings.conv_system_msg):
+        raise StartError(f"--conv-system-msg {settings.conv_system_msg!r} is no UTF-8 text")
+    _take_any_bytes()
     style = style_named(settings.style, multiline=settings.multiline, mouse=settings.mouse)
     wishes = wishes_of(settings)
     worker = checked(worker_settings(settings))
@@ -93,6 +94,13 @@ def main(argv: Sequence[str]) -> None:
             ).run()
     finally:
         engine.close()
+
+
+def _take_any_bytes() -> None:
+    """What is no UTF-8 is to be refused by the dialogue, in words, not by a stream, in between."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 def wishes_of(settings: ChatSettings) -> Wishes:
@@ -115,6 +123,7 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         dtype=settings.dtype,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
+        chatglm_generation=settings.chatglm_generation,
         context_length=settings.context_length,
         conv_template=settings.conv_template,
         seed=settings.seed,
@@ -125,11 +134,8 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
 
 
 def _load(worker: WorkerSettings) -> Engine:
-    """Imports torch, and says on standard error how far it is."""
+    """Says on standard error how far it is."""
     progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
-    progress.set(0.0, "importing libraries")
-    from ..worker.thread_engine import load_engine
-
     engine = load_engine(worker, progress)
     progress.set(1.0)
     return engine

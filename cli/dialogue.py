@@ -11,7 +11,7 @@ from ..adapters.errors import ServeError
 from ..adapters.wire.generation import Message
 from .commands import Command, NoCommand, command_in, file_name
 from .styles import Style
-from .talk import NoTalk, Talk
+from .talk import NoTalk, Talk, is_text
 
 
 class Speaker(Protocol):
@@ -71,6 +71,9 @@ class Dialogue:
         return True
 
     def _question(self, text: str) -> None:
+        if not is_text(text):
+            self._style.say("that is no UTF-8 text; it is not said to the model")
+            return
         if not self._remembers:
             self._talk.clear()
         self._talk.ask(text)

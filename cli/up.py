@@ -18,11 +18,14 @@ import httpx
 from rich.console import Console
 
 from ..adapters.errors import StartError
+from ..adapters.host.addresses import WILDCARDS
 from ..adapters.host.settings import settings_from
-from .demo import cache_root, demo_model
+from .cache import cache_root
+from .demo import demo_model
+from .demo_chatglm2 import chatglm2_model
 from .display import Display
 from .readiness import look
-from .stack import REFUSED, WILDCARDS, UpSettings, claim_ports, programs, split_flags
+from .stack import REFUSED, UpSettings, check_variables, claim_ports, programs, split_flags
 from .supervisor import LOOK_EVERY, GaveUp, Supervisor
 
 PREFIX = "DANLU_UP_"
@@ -30,15 +33,20 @@ CLOSING = 10.0  # seconds beyond draining; the worker takes five to say goodbye
 
 
 def main(argv: Sequence[str]) -> None:
+    check_variables(os.environ)
     own, worker_flags = split_flags(argv)
     settings = settings_from(UpSettings, own, os.environ, PREFIX, prog="danlu up", refused=REFUSED)
-    if settings.demo == bool(settings.model_path):
-        raise StartError("give --model-path DIR to serve your model, or --demo for a small one")
+    if [settings.demo, settings.demo_chatglm2, bool(settings.model_path)].count(True) != 1:
+        raise StartError(
+            "give --model-path DIR to serve your model, "
+            "or --demo or --demo-chatglm2 for a small one, and only one of the three"
+        )
     settings = claim_ports(settings)
     console = Console()
     with Display(console) as display:
-        if settings.demo:
-            found = demo_model(cache_root(os.environ), say=display.note)
+        if not settings.model_path:
+            make = demo_model if settings.demo else chatglm2_model
+            found = make(cache_root(os.environ), say=display.note)
             settings = replace(settings, model_path=str(found))
         asyncio.run(up(settings, worker_flags, display))
 

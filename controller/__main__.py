@@ -46,20 +46,16 @@ async def _serve(
     """One registry, one clock and one HTTP client for both planes, until a stop signal."""
     clock = time.monotonic
     registry = Registry(settings.heart_beat_expiration, POLICIES[settings.dispatch_method])
-    api = None if api_sock is None else _place(settings.api_host, api_sock, tls)
+    api = None if api_sock is None else Place.of(settings.api_host, api_sock, tls)
     async with Http() as http:
         app = build_app(settings, registry, http, api=api, clock=clock)
         listeners = [Listener(app, sock, tls)]
         if api_sock is not None:
             backend = LocalBackend(registry, clock)
             listeners.append(Listener(build_api(settings.api(), backend, http), api_sock, tls))
-        log.info("listening address=%s", _place(settings.host, sock, tls).url)
+        log.info("listening address=%s", Place.of(settings.host, sock, tls).url)
         log.info("API address=%s", api.url if api else "none")
         await serve(listeners, grace=settings.drain_seconds)
-
-
-def _place(host: str, sock: socket.socket, tls: Tls | None) -> Place:
-    return Place("https" if tls else "http", host, sock.getsockname()[1])
 
 
 if __name__ == "__main__":

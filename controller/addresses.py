@@ -1,11 +1,12 @@
 """Addresses: a worker's, as it gives it, and the API's, as someone elsewhere can call it."""
 
+import socket
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+from typing import Self
 
 from ..adapters.errors import BadRequest
-
-WILDCARDS = frozenset({"0.0.0.0", "::", ""})
+from ..adapters.host.addresses import WILDCARDS, base_url, url
+from ..adapters.host.serving import Tls
 
 
 def address_in(worker_name: str) -> str:
@@ -15,13 +16,8 @@ def address_in(worker_name: str) -> str:
 
 def checked_address(worker_name: str) -> str:
     """The base URL of a worker that wants to join; raises BadRequest if nobody could call it."""
-    address = address_in(worker_name)
-    try:
-        where = urlsplit(address)
-        callable_ = where.scheme in ("http", "https") and where.hostname and where.port != 0
-    except ValueError:  # a port that is no number
-        callable_ = False
-    if not callable_:
+    address = base_url(worker_name)
+    if address is None:
         raise BadRequest(
             f"'worker_name' is {worker_name!r}; it must be the worker's base URL, "
             "such as http://localhost:21002",
@@ -34,9 +30,14 @@ def checked_address(worker_name: str) -> str:
 class Place:
     """An address that is listened on."""
 
-    scheme: str
     host: str
     port: int
+    tls: bool = False
+
+    @classmethod
+    def of(cls, host: str, sock: socket.socket, tls: Tls | None) -> Self:
+        """Where `sock`, bound to `host` and perhaps to any free port, listens."""
+        return cls(host, sock.getsockname()[1], tls is not None)
 
     def seen_by(self, asker: str) -> str:
         """The URL for someone who reached this machine as `asker`.
@@ -48,8 +49,4 @@ class Place:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{_bracketed(self.host)}:{self.port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return url(self.host, self.port, tls=self.tls)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..adapters.host.settings import knob, settings_from
+from ..adapters.host.settings import knob, knob_of, settings_from
 from .api.settings import ApiKeys, ApiSettings, Words
 from .dispatch import POLICIES
 
@@ -28,15 +28,11 @@ class ControllerSettings:
     no_api: bool = knob(
         False, "serve no API here; run danlu.controller.api beside it or not at all"
     )
-    api_keys: ApiKeys = knob(
-        ApiKeys(),
-        "keys separated by commas, one of which every client of the API must send",
-        env=("API_KEYS",),
-    )
-    allow_credentials: bool = knob(False, "let browsers send credentials to the API across origins")
-    allowed_origins: Words = knob(Words('["*"]'), "origins that browsers may call from, as JSON")
-    allowed_methods: Words = knob(Words('["*"]'), "methods that browsers may use, as JSON")
-    allowed_headers: Words = knob(Words('["*"]'), "headers that browsers may send, as JSON")
+    api_keys: ApiKeys = knob_of(ApiSettings, "api_keys")
+    allow_credentials: bool = knob_of(ApiSettings, "allow_credentials")
+    allowed_origins: Words = knob_of(ApiSettings, "allowed_origins")
+    allowed_methods: Words = knob_of(ApiSettings, "allowed_methods")
+    allowed_headers: Words = knob_of(ApiSettings, "allowed_headers")
     heart_beat_expiration: float = knob(
         90.0,
         "seconds without a word after which a worker is dropped",
@@ -44,23 +40,13 @@ class ControllerSettings:
         env=("FASTCHAT_CONTROLLER_HEART_BEAT_EXPIRATION",),
     )
     probe_interval: float = knob(5.0, "seconds from one look at every worker to the next", low=0.1)
-    worker_timeout: float = knob(
-        100.0,
-        "seconds that a worker may be silent in the middle of an answer",
-        low=0.1,
-        env=("FASTCHAT_WORKER_API_TIMEOUT",),
-    )
-    embedding_batch_size: int = knob(
-        4,
-        "texts that are sent to a worker at a time for embeddings",
-        low=1,
-        env=("FASTCHAT_WORKER_API_EMBEDDING_BATCH_SIZE",),
-    )
-    drain_seconds: float = knob(30.0, "seconds that running answers get to finish on a stop", low=0)
-    ssl: bool = knob(False, "serve HTTPS with the files of SSL_KEYFILE and SSL_CERTFILE")
-    ssl_keyfile: str = knob("", "private key for --ssl", env=("SSL_KEYFILE",))
-    ssl_certfile: str = knob("", "certificate for --ssl", env=("SSL_CERTFILE",))
-    log_dir: str = knob("", "directory of the log file; none if empty", env=("LOGDIR",))
+    worker_timeout: float = knob_of(ApiSettings, "worker_timeout")
+    embedding_batch_size: int = knob_of(ApiSettings, "embedding_batch_size")
+    drain_seconds: float = knob_of(ApiSettings, "drain_seconds")
+    ssl: bool = knob_of(ApiSettings, "ssl")
+    ssl_keyfile: str = knob_of(ApiSettings, "ssl_keyfile")
+    ssl_certfile: str = knob_of(ApiSettings, "ssl_certfile")
+    log_dir: str = knob_of(ApiSettings, "log_dir")
 
     def api(self) -> ApiSettings:
         """The API of this process; it needs no controller's address."""
@@ -74,6 +60,7 @@ class ControllerSettings:
             api_keys=self.api_keys,
             worker_timeout=self.worker_timeout,
             embedding_batch_size=self.embedding_batch_size,
+            drain_seconds=self.drain_seconds,
         )
 
 

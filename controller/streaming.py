@@ -1,18 +1,17 @@
 """An answer made of frames that is given up as soon as its reader leaves."""
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ..adapters.errors import ServeError
+from ..adapters.host.answers import named
+from ..adapters.host.readers import attended
 from ..adapters.wire.fastchat import error_frame
 from ..adapters.wire.frames import encode
-
-log = logging.getLogger(__name__)
 
 
 def refusal(exc: ServeError) -> Response:
@@ -35,16 +34,10 @@ class FrameStream(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.create_task(self._send(send), name="frames")
-        watching = asyncio.create_task(_left(receive), name="reader")
         try:
-            await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sending.cancel()
-            watching.cancel()
-            await asyncio.wait({sending, watching})
-        if not sending.cancelled():
-            sending.result()
+            await attended(receive, self._send(send))
+        except ClientDisconnect:
+            return
 
     async def _send(self, send: Send) -> None:
         begun = False
@@ -60,11 +53,9 @@ class FrameStream(Response):
         try:
             async for part in self._frames:
                 yield 200, part
-        except ServeError as exc:
-            yield _status(exc), encode(error_frame(exc))
         except Exception as exc:
-            log.error("fault in a stream", exc_info=exc)
-            yield 200, encode(error_frame(ServeError(f"internal error: {type(exc).__name__}")))
+            error = named(exc)
+            yield _status(error), encode(error_frame(error))
 
     def _start(self, status: int) -> Message:
         return {"type": "http.response.start", "status": status, "headers": self.raw_headers}
@@ -73,8 +64,3 @@ class FrameStream(Response):
 def _status(exc: ServeError) -> int:
     """A request that is wrong has its real status; any other error comes FastChat's way."""
     return exc.status if exc.status < 500 else 200
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from danlu.cli.demo import cache_root, demo_model
+from danlu.cli.cache import cache_root
+from danlu.cli.demo import demo_model
+from danlu.cli.demo_chatglm2 import chatglm2_model
 
 
 @pytest.fixture
@@ -18,3 +20,10 @@ def anyio_backend() -> str:
 def smollm2_dir() -> Path:
     """A small real chat model as a Hugging Face directory; made once, kept in the user's cache."""
     return demo_model(cache_root(os.environ), say=print)
+
+
+@pytest.fixture(scope="session")
+def chatglm2_dir() -> Path:
+    """A tiny ChatGLM2 in the original layout, which knows the dialogues in `cli/tiny_chatglm2` by
+    heart; trained once, kept in the user's cache."""
+    return chatglm2_model(cache_root(os.environ), say=print)

@@ -1,7 +1,6 @@
 """`python -m danlu.webui`: the chat page on port 7860."""
 
 import asyncio
-import logging
 import os
 import sys
 
@@ -14,18 +13,18 @@ from .settings import PREFIX, REFUSED, WebuiSettings, check
 GRACE = 5.0  # seconds for open pages: an answer that is cut here can be asked for again
 
 
-def main() -> None:
-    sys.exit(run("danlu-webui", _main))
+def main() -> int:
+    """The program; its exit status."""
+    return run("danlu-webui", _start)
 
 
-def _main() -> None:
+def _start() -> None:
     settings = check(
         settings_from(
             WebuiSettings, sys.argv[1:], os.environ, PREFIX, prog="danlu-webui", refused=REFUSED
         )
     )
-    logs.configure("gradio_web_server", settings.logdir)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # two lines for every question
+    logs.configure("gradio_web_server", settings.log_dir)
     sock = bind(settings.host, settings.port)
     _quiet_gradio()
     from .app import build_app  # loads Gradio, which takes seconds: only after the cheap checks
@@ -54,4 +53,4 @@ def _reachable(host: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

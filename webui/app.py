@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from ..adapters.host.answers import error_handlers
+from . import words
 from .backend import ChatBackend
 from .calls import open_client
 from .client import Client
@@ -34,7 +35,7 @@ def build_app(settings: WebuiSettings, *, backend: ChatBackend | None = None) ->
     http = open_client()
     backend = backend or Client(http, settings)
     served = Served(backend, min(LIST_AGE, settings.refresh_interval))
-    journal = Journal(settings.logdir)
+    journal = Journal(settings.log_dir)
     handlers = Handlers(settings, backend, served, journal)
     page = build_page(settings, handlers, votes=journal.kept)
     gradio = _gradio(page, settings)
@@ -69,7 +70,7 @@ def build_app(settings: WebuiSettings, *, backend: ChatBackend | None = None) ->
 def _gradio(page: gr.Blocks, settings: WebuiSettings) -> GradioApp:
     if settings.gradio_auth_path:
         page.auth = _check(credentials(settings.gradio_auth_path))
-        page.auth_message = "danlu 丹炉"
+        page.auth_message = words.LOGIN
     page.root_path = settings.gradio_root_path
     page.dev_mode = False
     page.config = page.get_config_file()

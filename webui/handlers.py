@@ -13,7 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..adapters.errors import BadRequest, ServeError
+from ..adapters.errors import BadRequest
+from ..adapters.host.answers import named
 from . import words
 from .backend import Answer, ChatBackend, Question, Sampling
 from .journal import Journal, Talk
@@ -113,11 +114,8 @@ class Handlers:
             async with aclosing(self._written(question, writing)) as answers:
                 async for answer in answers:
                     yield writing.update(answer)
-        except ServeError as exc:
-            turn.error = words.failure(exc)
         except Exception as exc:
-            log.error("fault while answering", exc_info=exc)
-            turn.error = words.failure(ServeError(f"internal error: {type(exc).__name__}"))
+            turn.error = words.failure(named(exc))
         finally:
             turn.phase, session.used = Phase.ENDED, self._clock()
             self._journal.chat(writing.talk(str(system), _ip(request)), sampling, start)
@@ -170,7 +168,7 @@ def _sampling(temperature: Any, top_p: Any, top_k: Any, max_tokens: Any) -> Samp
     """The sliders' values; raises BadRequest for one that was emptied."""
     try:
         return Sampling(float(temperature), float(top_p), int(top_k) or -1, int(max_tokens))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadRequest("every parameter wants a number; see Parameters") from None
 
 

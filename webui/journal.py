@@ -4,6 +4,7 @@ LOGDIR/YYYY-MM-DD-conv.json, ASCII, appended. Without a LOGDIR nothing is kept.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 from .backend import Sampling
 from .session import Turn
+
+log = logging.getLogger(__name__)
 
 ROLES = ("user", "assistant")
 TEMPLATE = "danlu"  # the prompt is made by the worker; no template of FastChat's name stands for it
@@ -44,14 +47,14 @@ class Talk:
 
 
 class Journal:
-    """Appends to the day's file. `logdir` "" keeps nothing."""
+    """Appends to the day's file. `log_dir` "" keeps nothing."""
 
-    def __init__(self, logdir: str, *, now: Callable[[], float] = time.time) -> None:
-        self._logdir, self._now = logdir, now
+    def __init__(self, log_dir: str, *, now: Callable[[], float] = time.time) -> None:
+        self._log_dir, self._now = log_dir, now
 
     @property
     def kept(self) -> bool:
-        return bool(self._logdir)
+        return bool(self._log_dir)
 
     def chat(self, talk: Talk, sampling: Sampling, start: float) -> None:
         """A turn that has ended, well or not, and the conversation up to it."""
@@ -71,10 +74,13 @@ class Journal:
         self._append({**line, "state": talk.state(), "ip": talk.ip})
 
     def _append(self, line: dict[str, Any]) -> None:
-        if not self._logdir:
+        if not self._log_dir:
             return
         day = time.strftime("%Y-%m-%d", time.localtime(self._now()))
-        path = Path(self._logdir) / f"{day}-conv.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="ascii") as file:
-            file.write(json.dumps(line) + "\n")
+        path = Path(self._log_dir) / f"{day}-conv.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="ascii") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as exc:  # a full disk must not cost anybody an answer
+            log.error("conversation not logged path=%s: %s", path, exc.strerror)

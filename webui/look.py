@@ -15,7 +15,13 @@ FONT = [
     "Microsoft YaHei",
     "sans-serif",
 ]
-MONO = ["ui-monospace", "Consolas", "Noto Sans Mono CJK SC", "monospace"]
+MONO = [
+    "ui-monospace",
+    "Consolas",
+    "DejaVu Sans Mono",
+    "Noto Sans Mono CJK SC",
+    "monospace",
+]
 
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
@@ -41,14 +47,29 @@ body.danlu-lost .block#danlu-lost { display: block; }
   font-size: 1rem; line-height: 1.6;
 }
 #danlu-chat .user-row { justify-content: flex-end; }
+#danlu-chat .message-row { max-width: 100%; } /* a long line of code scrolls in its own box */
+#danlu-chat .message { min-width: 0; }
 #danlu-chat code { font-size: 0.92em; }
-#danlu-chat pre { overflow-x: auto; }
+#danlu-chat :not(pre) > code {
+  padding: 0.1em 0.3em; border-radius: 4px; background: var(--border-color-primary);
+}
+#danlu-chat pre { overflow-x: auto; padding-right: 3rem; }
+#danlu-chat pre code { font-size: 0.875rem; }
 #danlu-status { min-height: 1.6rem; }
 #danlu-status p { margin: 0; font-size: 0.85rem; color: var(--body-text-color-subdued); }
 #danlu-status .wrap, #danlu-chat .generating { border: none !important; animation: none; }
-input[type="range"] { accent-color: var(--color-accent) !important; }
+input[type="range"] { accent-color: var(--primary-700) !important; }
+#danlu-box textarea::placeholder {
+  overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+}
+button { word-break: keep-all; }
 #danlu-refresh, footer { display: none !important; }
-@media (max-width: 640px) { .contain > .gap { height: auto; } #danlu-chat { flex-basis: 60vh; } }
+@media (max-width: 640px) {
+  .contain > .gap { height: auto; }
+  #danlu-top { flex-direction: column; align-items: stretch; }
+  #danlu-chat { flex: 0 0 50vh !important; }
+  #danlu-parameters .form > .block { min-width: 100% !important; }
+}
 """
 
 # Asks the server every few seconds whether the list of models changed, and only then lets Gradio

@@ -58,8 +58,8 @@ class _Parts:
             self.box = gr.Textbox(
                 show_label=False,
                 container=False,
-                placeholder="Ask something, Enter sends, Shift+Enter breaks the line "
-                "· 输入问题,回车发送,Shift+回车换行",
+                placeholder="Ask something 输入问题 · Enter sends 回车发送 "
+                "· Shift+Enter breaks the line 换行",
                 lines=1,
                 max_lines=8,
                 scale=8,
@@ -100,7 +100,7 @@ class _Parts:
                     8192,
                     1024,
                     step=16,
-                    label="Max output tokens 最大输出长度",
+                    label="Max tokens 上限",
                     interactive=True,
                 )
         self.go = gr.Number(visible=False)

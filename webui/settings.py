@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapters.errors import StartError
-from ..adapters.host.settings import check_url, knob
+from ..adapters.host.addresses import given_url
+from ..adapters.host.settings import knob
 
 PREFIX = "DANLU_WEBUI_"
 
@@ -53,8 +54,8 @@ class WebuiSettings:
     gradio_root_path: str = knob(
         "", "path under which a reverse proxy serves the page", env=("GRADIO_ROOT_PATH",)
     )
-    logdir: str = knob(
-        "", "folder for log files and the conversation log; empty for none", env=("LOGDIR",)
+    log_dir: str = knob(
+        "", "directory of the log file and the conversation log; none if empty", env=("LOGDIR",)
     )
 
 
@@ -65,7 +66,7 @@ def check(settings: WebuiSettings) -> WebuiSettings:
         ("--api-url", settings.api_url),
     ):
         if url:
-            check_url(flag, url)
+            given_url(flag, url)
     if not (settings.controller_url or settings.api_url):
         raise StartError("give --controller-url or --api-url; without either there is no model")
     root = settings.gradio_root_path

@@ -9,47 +9,52 @@ from .session import Phase, Turn
 TITLE = "danlu 丹炉"
 HEADER = """# 丹炉 danlu
 Chat with the models that are served here · 与此处提供服务的模型对话"""
-LOST = "The page has lost its server; it goes on by itself. 页面与服务器失去连接,恢复后会自动继续。"
+LOST = (
+    "The page has lost its server; it goes on by itself. 页面与服务器失去连接，恢复后会自动继续。"
+)
 TERMS = (
     "**Terms of use · 使用条款** — What you type is sent to the model server of this site and may "
     "be logged there. Answers are made by a machine and may be wrong or offensive: check them "
     "before you rely on them, and enter no personal data. "
-    "您输入的内容会发送到本站的模型服务器,并可能被记录。回答由机器生成,可能有误或不当,"
-    "使用前请核实,请勿输入个人信息。"
+    "您输入的内容会发送到本站的模型服务器，并可能被记录。回答由机器生成，可能有误或不当，"
+    "使用前请核实，请勿输入个人信息。"
 )
+
+LOGIN = "danlu 丹炉 · please sign in · 请用用户名（username）和密码（password）登录"
 
 CURSOR = "▌"
 FENCE = re.compile(r"^\s*(```|~~~)")
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
+ADDRESS = re.compile(r"https?://[^\s'`]+")
 MATH = re.compile(r"\\(?=[()\[\]])")
 CODE_SPAN = re.compile(r"(`+[^`]*`+)")
 
 
-NO_MODEL = "⚠ No model is chosen; nothing was sent. 尚未选择模型,未发送。"
+NO_MODEL = "⚠ No model is chosen; nothing was sent. 尚未选择模型，未发送。"
 
 
 def notice(models: Sequence[str], problem: str, chosen: str | None, controller: str) -> str:
     """What keeps the reader from asking `chosen`, and what would help; "" if nothing does."""
     if problem:
         return (
-            f"### The models cannot be listed · 无法获取模型列表\n{verbatim(problem)}\n\n"
+            f"### The models cannot be listed · 无法获取模型列表\n{cause(problem)}\n\n"
             f"Is the controller running? Start one with `python -m danlu.controller`; "
             f"this page asks `{controller}` and goes on by itself.\n\n"
-            "请确认控制器已启动:`python -m danlu.controller`。页面会自动恢复,无需刷新。"
+            "请确认控制器已启动：`python -m danlu.controller`。页面会自动恢复，无需刷新。"
         )
     if not models:
         return (
             "### No model is served yet · 还没有模型在服务\n"
             "Start a worker: `python -m danlu.worker --model-path DIR --device npu` — "
             "its model appears here by itself once it is loaded.\n\n"
-            "请启动一个 worker(命令同上)。模型加载完成后会自动出现在这里,无需刷新页面。"
+            "请启动一个 worker（命令同上）。模型加载完成后会自动出现在这里，无需刷新页面。"
         )
     if chosen and chosen not in models:
         return (
             f"### {verbatim(chosen)} is not served now · 当前没有服务该模型\n"
             "Choose another model, or start a worker for it: "
             f"`python -m danlu.worker --model-path DIR --model-names {chosen}`\n\n"
-            "请选择其他模型,或为它启动一个 worker。"
+            "请选择其他模型，或为它启动一个 worker。"
         )
     return ""
 
@@ -71,7 +76,7 @@ def _ending(turn: Turn) -> str:
     if turn.stop.is_set():
         return "■ stopped · 已停止"
     if turn.finish_reason == "length":
-        return "✂ cut at the token limit: raise Max output tokens · 已达长度上限"
+        return "✂ cut at the token limit: raise Max tokens · 已达长度上限"
     return ""
 
 
@@ -90,10 +95,15 @@ def failure(error: ServeError) -> str:
     return f"{error} (error {error.code})"
 
 
+def cause(sentence: str) -> str:
+    """What went wrong, its addresses as code: as links they would lead nowhere."""
+    return verbatim(ADDRESS.sub(r"`\g<0>`", sentence))
+
+
 def too_long(length: int, limit: int) -> str:
     return (
         f"⚠ This message has {length} characters and the page takes {limit}; nothing was sent. "
-        f"消息共 {length} 字,超过上限 {limit} 字,未发送。"
+        f"消息共 {length} 字，超过上限 {limit} 字，未发送。"
     )
 
 
@@ -113,7 +123,7 @@ def chat(turns: Sequence[Turn], *, settled: bool = True) -> list[list[str]]:
 def _answer(turn: Turn) -> str:
     text = verbatim(turn.answer)
     if turn.error:
-        return f"{text}\n\n⚠ **{verbatim(turn.error)}**".strip()
+        return f"{text}\n\n⚠ **{cause(turn.error)}**".strip()
     return text if turn.phase is Phase.ENDED else text + CURSOR
 
 

@@ -8,21 +8,13 @@ import sys
 from ..adapters.host import logs, program
 from ..adapters.host.serving import bind
 from .checks import checked
-from .engine import Engine
+from .engines import load_engine
 from .hosting import End, Loader, host
 from .loading import Progress
-from .settings import WorkerSettings, worker_settings
+from .settings import worker_settings
 from .showing import Shown
 
 DEVICE_LOST = 74  # the exit status; sysexits.h: an error of input or output
-
-
-def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
-    """Imports torch: on the loading thread, so that the port answers meanwhile."""
-    progress.set(0.0, "importing libraries")
-    from .thread_engine import load_engine
-
-    return load_engine(settings, progress)
 
 
 def main(load: Loader = load_engine) -> int:

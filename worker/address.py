@@ -9,10 +9,9 @@ machine has towards the controllers, and its host name if there is no way to the
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
-WILDCARDS = frozenset({"", "0.0.0.0", "::"})
-LOOPBACK = "127.0.0.1"
+from ..adapters.host.addresses import LOOPBACK, WILDCARDS, host_of, url
+
 ANY_PORT = 9  # discard: nothing is sent, the system only has to pick a way
 
 Route = Callable[[str], str | None]
@@ -34,17 +33,16 @@ def derived_address(
     host: str, port: int, *, tls: bool, controllers: Sequence[str], route: Route = route_to
 ) -> str:
     """The base URL of what listens on `host` and `port`."""
-    scheme = "https" if tls else "http"
     if host in WILDCARDS:
         host = _own_address(controllers, route)
-    return f"{scheme}://{_bracketed(host)}:{port}"
+    return url(host, port, tls=tls)
 
 
 def unreachable_for(address: str, controllers: Sequence[str]) -> list[str]:
     """The controllers on other machines, if `address` is one that only this machine reaches."""
-    if not is_loopback(_host_of(address)):
+    if not is_loopback(host_of(address)):
         return []
-    return [c for c in controllers if not is_loopback(_host_of(c))]
+    return [c for c in controllers if not is_loopback(host_of(c))]
 
 
 def is_loopback(host: str) -> bool:
@@ -58,15 +56,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _own_address(controllers: Sequence[str], route: Route) -> str:
-    distant = [h for h in map(_host_of, controllers) if not is_loopback(h)]
+    distant = [h for h in map(host_of, controllers) if not is_loopback(h)]
     if not distant:
         return LOOPBACK
     return next((own for own in map(route, distant) if own), None) or socket.gethostname()
-
-
-def _host_of(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -51,6 +51,7 @@ class Admission:
             logprobs=body.logprobs,
             echo=asked.text if body.echo else "",
             continues=asked.continues,
+            finished=asked.finished,
         )
 
     def _room(self, taken: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..adapters.models.chatglm.response import Ending, Untouched, Wording
 from ..adapters.wire.generation import Usage
 from .detokenizer import Detokenizer
 from .job import FinishReason, Job, Piece
@@ -25,11 +26,13 @@ class Answer:
         self._detokenizer = Detokenizer(
             vocabulary.decode, vocabulary.special, job.prompt_ids if job.continues else ()
         )
+        self._wording = Wording(begun=job.continues) if job.finished else Untouched()
         self._stops = Stops(job.stop)
+        self._ending = Ending() if job.finished else Untouched()
         self._ledger = Ledger(vocabulary.spell)
         self._pending = job.echo  # certain, and in no piece yet
         self._certain = len(job.echo)  # characters that are in pieces or pending
-        self._spelled = len(job.echo)  # characters so far, those that are held back included
+        self._spelled = len(job.echo)  # characters so far, those that stops hold back included
         self._produced = 0
 
     def quote(self, choices: Sequence[Choice]) -> None:
@@ -47,7 +50,7 @@ class Answer:
             self._flush()
             return "stop"
         if self._job.logprobs is not None:
-            self._ledger.add(choice, self._spelled)
+            self._ledger.add(choice, self._spelled + self._wording.held)
         self._spell(self._detokenizer.feed(choice.token))
         if not self._stops.hit and self._produced == self._job.max_new_tokens:
             self._flush()
@@ -64,15 +67,19 @@ class Answer:
         return Piece(text, self._usage(), logprobs, finish)
 
     def _spell(self, text: str) -> None:
+        self._judge(self._wording.feed(text))
+
+    def _judge(self, text: str) -> None:
         self._spelled += len(text)
         if self._produced > self._job.min_tokens:  # until then nothing ends the answer
             text = self._stops.feed(text)
-        self._let_out(text)
+        self._let_out(self._ending.feed(text))
 
     def _flush(self) -> None:
         """Whatever was held back: it has become no stop string and no whole character."""
         self._spell(self._detokenizer.flush())
-        self._let_out(self._stops.flush())
+        self._judge(self._wording.flush())
+        self._let_out(self._ending.feed(self._stops.flush()) + self._ending.flush())
 
     def _let_out(self, text: str) -> None:
         self._pending += text

@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
-from ..adapters.errors import BadRequest, UnknownModel, shown
+from ..adapters.errors import BadRequest, NotReady, UnknownModel, shown
 from ..adapters.host.answers import error_handlers, object_in, read_body, read_object
+from ..adapters.host.readers import attended
 from ..adapters.wire.conversation import numbered
 from ..adapters.wire.fastchat import Capabilities, CountBody, EmbeddingsBody, WorkerQuery
 from ..adapters.wire.generation import GenerateBody
@@ -30,7 +31,6 @@ from .responses import (
     in_an_object,
     last_frame,
     reading,
-    unless_left,
 )
 from .settings import WorkerSettings
 
@@ -80,7 +80,7 @@ class Door:
         framer = Framer(delta=body.delta, logprobs=body.logprobs is not None, whole=True)
         box = await _submitted(engine, body)
         with reading("generate", box, framer):
-            return JSONResponse(await unless_left(request, last_frame(box, framer)))
+            return JSONResponse(await attended(request.receive, last_frame(box, framer)))
 
     async def embeddings(self, request: Request) -> Response:
         engine = self._loading.engine
@@ -88,7 +88,7 @@ class Door:
         self._check_name(body.model)
         if not engine.card.embeddings:
             raise BadRequest("this model offers no embeddings; ask a worker that does")
-        made = await unless_left(request, _embedded(engine, body.input))
+        made = await attended(request.receive, _embedded(engine, body.input))
         as_base64 = body.encoding_format == "base64"
         vectors = [_base64(v) for v in made.vectors] if as_base64 else made.vectors
         return JSONResponse({"embedding": vectors, "token_num": made.tokens})
@@ -170,7 +170,14 @@ async def _submitted(engine: Engine, body: GenerateBody) -> Outbox:
 
 
 async def _embedded(engine: Engine, texts: list[str]) -> Embeddings:
-    return await asyncio.wrap_future(engine.embed(texts))
+    made = asyncio.wrap_future(engine.embed(texts))
+    try:
+        await asyncio.wait({made})
+        if made.cancelled():  # by the engine, which is closing
+            raise NotReady("this worker is stopping; ask another one")
+        return made.result()
+    finally:
+        made.cancel()  # asks nothing of one that is done: the reader left while it waited
 
 
 async def _aside(characters: int, work: Callable[[], T]) -> T:

@@ -5,19 +5,20 @@ import re
 from pathlib import Path
 
 from ..adapters.errors import StartError
-from ..adapters.host.settings import check_url
+from ..adapters.host.addresses import given_url
+from ..adapters.models.checkpoint import WANTED, checkpoint_at
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
 
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
-GGUF_MAGIC = b"GGUF"
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
     """The settings, addresses and card in one spelling; StartError for what cannot work."""
     check_model(settings.model_path)
     check_device(settings)
-    check_addresses(settings)
+    if not settings.controller_address and not settings.no_register:
+        raise StartError("--controller-address is empty; give one, or --no-register")
     if settings.revision != "main":
         raise StartError(
             f"--revision {settings.revision!r} chooses a version on a model hub, and --model-path "
@@ -28,34 +29,19 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     return dataclasses.replace(
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
-        worker_address=settings.worker_address.rstrip("/"),
-        controller_address=tuple(a.rstrip("/") for a in settings.controller_address),
+        worker_address=settings.worker_address
+        and given_url("--worker-address", settings.worker_address),
+        controller_address=tuple(
+            given_url("--controller-address", address) for address in settings.controller_address
+        ),
     )
 
 
 def check_model(path: str) -> None:
-    """A directory with a config.json, or a GGUF file."""
+    """Something that can be loaded, as far as its files tell."""
     if not path:
-        raise StartError(
-            "--model-path is missing; give the directory of a Hugging Face model, or a .gguf file"
-        )
-    place = Path(path)
-    if not place.exists():
-        raise StartError(
-            f"--model-path {path!r} does not exist; "
-            "give the directory of a Hugging Face model, or a .gguf file"
-        )
-    if place.is_dir():
-        if not (place / "config.json").is_file():
-            raise StartError(
-                f"--model-path {path!r} is no model directory: it has no config.json; "
-                "give the directory that has it"
-            )
-    elif not _starts_as_gguf(place):
-        raise StartError(
-            f"--model-path {path!r} is a file but no GGUF; "
-            "give a .gguf file or the directory of a Hugging Face model"
-        )
+        raise StartError(f"--model-path is missing; {WANTED}")
+    checkpoint_at(Path(path))
 
 
 def check_device(settings: WorkerSettings) -> None:
@@ -73,25 +59,6 @@ def check_device(settings: WorkerSettings) -> None:
         )
     if settings.gpus:
         _check_gpus(settings.gpus, device)
-
-
-def check_addresses(settings: WorkerSettings) -> None:
-    """URLs that can be called, and somebody to register with."""
-    given = [("--controller-address", address) for address in settings.controller_address]
-    if settings.worker_address:
-        given.append(("--worker-address", settings.worker_address))
-    for flag, address in given:
-        check_url(flag, address)
-    if not settings.controller_address and not settings.no_register:
-        raise StartError("--controller-address is empty; give one, or --no-register")
-
-
-def _starts_as_gguf(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
-    except OSError as exc:
-        raise StartError(f"--model-path {str(path)!r} cannot be read: {exc.strerror}") from exc
 
 
 def _check_gpus(gpus: str, device: str) -> None:

@@ -48,13 +48,33 @@ class Detokenizer:
         self._window.append(token)
         text = self._decode(self._window)
         held = len(self._window) - self._read
-        if text.endswith(HALF) and held < MOST_HELD:
-            return ""
+        if text.endswith(HALF):
+            return "" if held < MOST_HELD else self._let_out_most(text)
+        if text == self._seen and held > MOST_HELD:
+            self._thin_out()
         return self._let_out(text)
 
     def flush(self) -> str:
         """What is still held back, for a sequence that has ended."""
         return self._let_out(self._decode(self._window)) if self._window else ""
+
+    def _let_out_most(self, text: str) -> str:
+        """All but the last bytes, with which a character may begin; the cut is between two."""
+        for kept in range(BYTES - 1, 2 * BYTES - 1):
+            certain = self._decode(self._window[:-kept])
+            if text.startswith(certain):
+                new = certain[len(self._seen) :]
+                self._window = self._window[self._read :]
+                self._read = len(self._window) - kept
+                self._seen = self._decode(self._window[: self._read])
+                return new
+        return self._let_out(text)
+
+    def _thin_out(self) -> None:
+        """Of many tokens without a text one is enough to tell what stands around them apart."""
+        thinner = [*self._window[: self._read], self._window[-1]]
+        if self._decode(thinner) == self._seen:
+            self._window = thinner
 
     def _let_out(self, text: str) -> str:
         new = text[len(self._seen) :]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..adapters.errors import BadRequest, PromptTooLong, ServeError
+from ..adapters.errors import BadRequest, ServeError
 from .engine import Embeddings
 
 
@@ -15,7 +15,8 @@ class Embedder:
     """A text's vector is the mean of its tokens' last hidden states, of length 1.
 
     Texts go through the model one by one: without padding nothing of its neighbours can reach a
-    text's vector, not even by rounding. `cut` shortens a text to the context that would not fit.
+    text's vector, not even by rounding. One that exceeds the context goes through in parts, as in
+    FastChat; with `cut` only its beginning does.
     """
 
     def __init__(
@@ -31,13 +32,10 @@ class Embedder:
         self._cut = cut
 
     def embed(self, texts: Sequence[str], before_each: Callable[[], None]) -> Embeddings:
-        """The vectors of `texts`; `before_each` may end it by raising."""
+        """The vectors of `texts`; `before_each` step it may be ended by raising."""
         prompts = [self._ids(i, text) for i, text in enumerate(texts)]
-        vectors = []
         with torch.inference_mode():
-            for ids in prompts:
-                before_each()
-                vectors.append(self._vector(ids))
+            vectors = [self._vector(ids, before_each) for ids in prompts]
         return Embeddings(vectors, sum(map(len, prompts)))
 
     def _ids(self, number: int, text: str) -> Sequence[int]:
@@ -45,19 +43,15 @@ class Embedder:
         if not text:
             raise BadRequest(f"'{field}' is empty", param=field)
         ids = self._encode(text)
-        if len(ids) <= self._context:
-            return ids
-        if self._cut:
-            return ids[: self._context]
-        raise PromptTooLong(
-            f"'{field}' has {len(ids)} tokens, and the model's context is {self._context}; send it "
-            "in parts, or start the worker with --embed-in-truncate",
-            param=field,
-        )
+        return ids[: self._context] if self._cut else ids
 
-    def _vector(self, ids: Sequence[int]) -> list[float]:
-        inputs = torch.tensor([list(ids)], device=self._model.device)
-        mean = self._last_hidden(inputs)[0].float().mean(0)
+    def _vector(self, ids: Sequence[int], before_each: Callable[[], None]) -> list[float]:
+        sums = []
+        for start in range(0, len(ids), self._context):
+            before_each()
+            part = torch.tensor([ids[start : start + self._context]], device=self._model.device)
+            sums.append(self._last_hidden(part)[0].float().sum(0))
+        mean = torch.stack(sums).sum(0) / len(ids)
         vector: list[float] = torch.nn.functional.normalize(mean, dim=-1).tolist()
         if any(value != value for value in vector):
             raise ServeError("the model's hidden states are not numbers; try --dtype float32")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..adapters.wire.generation import GenerateBody
 from .job import Job
-from .outbox import Outbox
+from .outbox import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Engine(Protocol):
         """The job that `body` asks for; raises BadRequest, OutOfRange or PromptTooLong."""
         ...
 
-    def submit(self, job: Job, box: Outbox) -> None:
+    def submit(self, job: Job, box: Box) -> None:
         """Take the job; its box is closed once, by the engine, whatever happens."""
         ...
 

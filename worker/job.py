@@ -42,7 +42,8 @@ class Job:
     model's own end tokens among them unless they are to be ignored. `max_new_tokens` fits the
     context. `logprobs` is the number of alternatives a position, None for no log-probabilities.
     `echo` is the text to put before the answer, empty for none. An answer that `continues` its
-    prompt keeps the space that its first word begins with.
+    prompt keeps the space that its first word begins with. One that is `finished` gets the finish
+    that ChatGLM2 gives an answer in a conversation.
     """
 
     prompt_ids: tuple[int, ...]
@@ -54,6 +55,7 @@ class Job:
     logprobs: int | None = None
     echo: str = ""
     continues: bool = False
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,25 @@
-"""The way of one sequence's pieces from an engine's thread to the event loop. Knows no model."""
+"""The way of one sequence's pieces from an engine's thread to its reader. Knows no model."""
 
 import asyncio
 import contextlib
 from collections import deque
-from typing import Self
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Protocol, Self
 
 from ..adapters.errors import ServeError
 from .job import Piece
+
+
+class Box(Protocol):
+    """What an engine sees of it."""
+
+    @property
+    def abandoned(self) -> bool: ...
+
+    def put(self, piece: Piece) -> None: ...
+
+    def close(self, error: ServeError | None = None) -> None: ...
 
 
 class Outbox:
@@ -67,3 +80,31 @@ class Outbox:
         # A loop that is closed has no readers left, and the engine's thread must not die of it.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._news.set)
+
+
+class ThreadOutbox:
+    """The same for a reader that is a thread: `put` and `close` are for the engine's, iteration and
+    `leave` for the reader's. It waits without an event loop, and may have one running.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: SimpleQueue[Piece | None] = SimpleQueue()  # None after the last one
+        self._error: ServeError | None = None
+        self.abandoned = False
+
+    def put(self, piece: Piece) -> None:
+        self._pieces.put(piece)
+
+    def close(self, error: ServeError | None = None) -> None:
+        self._error = error
+        self._pieces.put(None)
+
+    def leave(self) -> None:
+        self.abandoned = True
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Every piece when it is there; after the last, the error that closed the box."""
+        while (piece := self._pieces.get()) is not None:
+            yield piece
+        if self._error is not None:
+            raise self._error

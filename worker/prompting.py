@@ -25,13 +25,17 @@ PRIVATE = range(0xE000, 0xF900)  # characters that mean nothing by themselves
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt as ids and as the text to echo, and what its template says ends the answer."""
+    """A prompt as ids and as the text to echo, and what its template says ends the answer.
+
+    `continues` and `finished` are the answer's, as in `Job`.
+    """
 
     ids: tuple[int, ...]
     text: str
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
     continues: bool = False
+    finished: bool = False
 
 
 class Prompting:
@@ -72,6 +76,10 @@ class Prompting:
         doubled = prefix and ids[: 2 * len(prefix)] == prefix * 2
         ids = ids[len(prefix) :] if doubled else ids
         return ids or self._start()
+
+    def count(self, text: str) -> int:
+        """The number of tokens that `text` comes to as a prompt."""
+        return len(self.encode(text))
 
     def _converse(self, messages: Sequence[Message]) -> Asked:
         mark = _mark_not_in(messages)

@@ -4,18 +4,18 @@ A request that is refused has its real status; a fault in the middle of the work
 way, as status 200 and a frame with the error's number. The frame's shape is the wire's business.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..adapters.errors import NotReady, ServeError
+from ..adapters.host.answers import named
 from ..adapters.wire.fastchat import error_frame
 from ..adapters.wire.frames import encode
 from .framing import Framer
@@ -23,7 +23,6 @@ from .outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -98,14 +97,6 @@ def _facts(exc: ServeError) -> dict[str, Any]:
     return {"status_code": exc.status if refused else 200, "headers": headers}
 
 
-def named(exc: Exception) -> ServeError:
-    """The error as the sender may see it; a defect of ours goes to the log with its traceback."""
-    if isinstance(exc, ServeError):
-        return exc
-    log.error("fault", exc_info=exc)
-    return ServeError(f"internal error: {type(exc).__name__}")
-
-
 async def last_frame(box: Outbox, framer: Framer) -> dict[str, Any]:
     """The frame that ends a sequence; raises the error that it ended with."""
     frame: dict[str, Any] | None = None
@@ -114,27 +105,3 @@ async def last_frame(box: Outbox, framer: Framer) -> dict[str, Any]:
     if frame is None:
         raise ServeError("the engine ended without a word")
     return frame
-
-
-async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` comes to; it is cancelled, with ClientDisconnect, once the client hangs up.
-
-    The request's body must have been read: what comes after it can only be the hanging up.
-    """
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_hung_up(request))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        if working.cancelled():  # by the engine, which is closing
-            raise NotReady("this worker is stopping; ask another one")
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

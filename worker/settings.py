@@ -41,6 +41,9 @@ class WorkerSettings:
         "number format of the weights; the device's usual one if not given",
         choices=("float32", "float16", "bfloat16"),
     )
+    chatglm_generation: int | None = knob(
+        None, "2 or 3, for a ChatGLM whose config.json does not tell which it is", low=2, high=3
+    )
     conv_template: str | None = knob(
         None, "FastChat conversation template; the model's own chat template if not given"
     )

@@ -7,35 +7,34 @@ batch, so the tokens of one are the same whatever else runs.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from ..adapters.devices.device import Device, device_named
 from ..adapters.devices.fault import Fault
-from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError, StartError
-from ..adapters.models.loading import LoadedModel, load_model
+from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError
+from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
 from .admission import HONOURED, Admission
 from .bound_pool import BoundPool
 from .embedding import Embedder
 from .engine import Embeddings, ModelCard
 from .generation import Generation
+from .glm_prompting import prompting_for
 from .job import Job
 from .loading import Progress
-from .outbox import Outbox
-from .prompting import Prompting
+from .outbox import Box
 from .settings import WorkerSettings
 from .vocabulary import Vocabulary
+from .weights import load, lost
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 GIB = 2**30
-READING = 0.95  # of the time goes into the weights, and the rest into what is made of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +55,7 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
     Binds the calling thread to the device: call it on one that does nothing else.
     """
     device = device_named(settings.device)
-    with _losses(device):
-        return _load(device, settings, progress)
-
-
-def _load(device: Device, settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
-    _bind(device)
-    loaded = load_model(
-        Path(settings.model_path),
-        device.name,
-        dtype=dtype_for(settings.dtype, device),
-        context_length=settings.context_length,
-        trust_remote_code=settings.trust_remote_code,
-        report=lambda fraction, detail: progress.set(READING * fraction, detail),
-    )
+    loaded = load(settings, device, progress)
     manner = Manner(
         concurrency=settings.limit_worker_concurrency,
         stream_interval=settings.stream_interval,
@@ -87,39 +73,6 @@ def _load(device: Device, settings: WorkerSettings, progress: Progress) -> "Thre
     return engine
 
 
-@contextlib.contextmanager
-def _losses(device: Device) -> Iterator[None]:
-    """A device that is lost while it is loaded is that, and no fault of the settings."""
-    try:
-        yield
-    except Exception as exc:
-        if any(device.fault(e) is Fault.LOST for e in (exc, exc.__cause__) if e is not None):
-            raise _lost(device) from exc
-        raise
-
-
-def dtype_for(wanted: str | None, device: Device) -> str | None:
-    """The number format to load with; None leaves it to the checkpoint."""
-    if device.bfloat16:
-        return wanted
-    if wanted == "bfloat16":
-        raise StartError(
-            f"--dtype bfloat16 is nothing that {device.name} computes with; take float16"
-        )
-    return wanted or "float16"
-
-
-def _lost(device: Device) -> DeviceLost:
-    return DeviceLost(f"{device.name} is lost; this worker ends, ask another one")
-
-
-def _bind(device: Device) -> None:
-    try:
-        device.bind_thread()
-    except Exception as exc:  # whatever the vendor's library raises
-        raise StartError(f"--device {device.name} cannot be used: {exc}") from exc
-
-
 class ThreadEngine:
     """See `Engine`. Sets and events are shared between threads; each use of them is atomic."""
 
@@ -130,7 +83,9 @@ class ThreadEngine:
         self._manner = manner
         self._pool = BoundPool(device, manner.concurrency)
         self._vocabulary = Vocabulary(loaded.tokenizer)
-        self._prompting = Prompting(loaded.tokenizer, self._vocabulary, manner.conv_template)
+        self._prompting = prompting_for(
+            loaded.tokenizer, self._vocabulary, manner.conv_template, loaded.context_length
+        )
         self._admission = Admission(
             self._prompting,
             context_length=loaded.context_length,
@@ -150,7 +105,7 @@ class ThreadEngine:
             parameters=HONOURED,
             embeddings=True,
         )
-        self._boxes: set[Outbox] = set()  # of jobs running and waiting
+        self._boxes: set[Box] = set()  # of jobs running and waiting
         self._texts: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
         self.lost: Future[None] = Future()
@@ -158,7 +113,7 @@ class ThreadEngine:
     def admit(self, body: GenerateBody) -> Job:
         return self._admission.admit(body)
 
-    def submit(self, job: Job, box: Outbox) -> None:
+    def submit(self, job: Job, box: Box) -> None:
         """The box is closed where the job's future is done, which happens once."""
         self._boxes.add(box)
         try:
@@ -180,7 +135,7 @@ class ThreadEngine:
         return future
 
     def count(self, text: str) -> int:
-        return len(self._prompting.encode(text)) if text else 0
+        return self._prompting.count(text) if text else 0
 
     def queue_length(self) -> int:
         """Jobs running and waiting; those whose reader has left are over."""
@@ -192,7 +147,7 @@ class ThreadEngine:
         self._closing.set()
         self._pool.close()
 
-    def _generate(self, job: Job, box: Outbox) -> None:
+    def _generate(self, job: Job, box: Box) -> None:
         def wanted() -> bool:
             self._go_on()
             return not box.abandoned
@@ -209,7 +164,7 @@ class ThreadEngine:
     def _go_on(self) -> None:
         """Before every step: stop if the engine does, else take a fair share of the device."""
         if self.lost.done():
-            raise _lost(self._device)
+            raise lost(self._device)
         if self._closing.is_set():
             raise self._closed()
         self._device.share(min(self.queue_length(), self._manner.concurrency))
@@ -243,7 +198,7 @@ class ThreadEngine:
 
     def _lose(self, exc: Exception) -> DeviceLost:
         """The first thread to find out ends every answer: another one may hang in the driver."""
-        error = _lost(self._device)
+        error = lost(self._device)
         with contextlib.suppress(InvalidStateError):
             self.lost.set_result(None)
             log.error("device lost device=%s: %s", self._device.name, str(exc))
@@ -251,7 +206,7 @@ class ThreadEngine:
                 self._settle(box, error)
         return error
 
-    def _settle(self, box: Outbox, error: ServeError | None) -> None:
+    def _settle(self, box: Box, error: ServeError | None) -> None:
         """Close the box, unless the loss of the device has closed it."""
         with contextlib.suppress(KeyError):
             self._boxes.remove(box)

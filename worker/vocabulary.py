@@ -5,15 +5,22 @@ from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
+from ..adapters.models.chatglm.tokenizer import ChatGLMTokenizer
+
 SPELLINGS_KEPT = 50_000  # of single tokens, as log-probabilities show them
 ANCHOR = "a"  # text before a token, so that the token keeps its leading space
 
 
 class Vocabulary:
-    """`special` ids decode to no text. Read by any thread: decoding changes nothing."""
+    """`special` ids decode to no text. Read by any thread: decoding changes nothing.
+
+    ChatGLM's are not among them: they have no text either, but what stands around one depends on
+    it, so its tokenizer must see them.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        self._silent = isinstance(tokenizer, ChatGLMTokenizer)
         added = tokenizer.added_tokens_decoder
         self.special = frozenset(i for i, token in added.items() if token.special) | frozenset(
             tokenizer.all_special_ids
@@ -24,7 +31,7 @@ class Vocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Their text, special tokens left out and no space tidied away."""
-        return self._text([i for i in ids if i not in self.special])
+        return self._text([i for i in ids if i not in self.special], silent=self._silent)
 
     def _spell(self, token: int) -> str:
         """One token by itself; a part of a character as the vocabulary writes it."""
@@ -33,8 +40,8 @@ class Vocabulary:
             return str(self._tokenizer.convert_ids_to_tokens(token))
         return text
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def _text(self, ids: Sequence[int], silent: bool = False) -> str:
         text = self._tokenizer.decode(
-            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            list(ids), skip_special_tokens=silent, clean_up_tokenization_spaces=False
         )
         return str(text)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -88,13 +89,24 @@ async def answer_nobody(_: Request, exc: Exception) -> Response:
 
 
 async def answer_fault(request: Request, exc: Exception) -> Response:
-    """A defect of ours: the sender gets an envelope, the log gets the traceback."""
-    log.error("fault method=%s path=%s", request.method, request.url.path, exc_info=exc)
-    return await answer_error(request, ServeError(f"internal error: {type(exc).__name__}"))
+    """A defect of ours, as an envelope."""
+    return await answer_error(request, named(exc, f"{request.method} {request.url.path}"))
+
+
+def named(exc: Exception, where: str = "while answering") -> ServeError:
+    """The error as its reader may see it; a defect of ours goes to the log with its traceback."""
+    if isinstance(exc, ServeError):
+        return exc
+    log.error("fault %s", where, exc_info=exc)
+    return ServeError(f"internal error: {type(exc).__name__}")
 
 
 def _reason(exc: Exception) -> str:
-    return "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    if type(exc) is ValueError:  # Python's bound; its sentence is for programmers
+        return f"it has a number of more than {sys.get_int_max_str_digits()} digits"
+    return str(exc)
 
 
 def _json_name(value: object) -> str:

@@ -107,6 +107,8 @@ class Http:
                 _, writer = await asyncio.open_connection(host, port)
         except TimeoutError as exc:
             raise WorkerLost(f"{url} accepted no connection in time") from exc
+        except UnicodeError as exc:
+            raise _nowhere(url) from exc
         except OSError as exc:
             raise _unconnected(url, exc) from exc
         writer.close()
@@ -147,8 +149,9 @@ class _named:
             raise WorkerSilent(f"{self._url} was silent for too long") from exc
         if isinstance(exc, aiohttp.ClientConnectorError):
             raise _unconnected(self._url, exc.os_error) from exc
-        if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-            raise WorkerUnreachable(f"{self._url!r} is no address of a worker") from exc
+        # A UnicodeError is the resolver's: a label of the host's name is empty or too long.
+        if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
+            raise _nowhere(self._url) from exc
         if isinstance(exc, aiohttp.ClientPayloadError):
             raise WorkerLost(f"{self._url} broke off in the middle of its answer") from exc
         if isinstance(exc, aiohttp.ClientError | ConnectionError):
@@ -160,10 +163,14 @@ def _endpoint(url: str) -> tuple[str, int]:
         where = urlsplit(url)
         host, port = where.hostname, where.port or PORTS[where.scheme]
     except (KeyError, ValueError) as exc:
-        raise WorkerUnreachable(f"{url!r} is no address of a worker") from exc
+        raise _nowhere(url) from exc
     if not host:
-        raise WorkerUnreachable(f"{url!r} is no address of a worker")
+        raise _nowhere(url)
     return host, port
+
+
+def _nowhere(url: str) -> WorkerUnreachable:
+    return WorkerUnreachable(f"{url!r} is no address of a worker")
 
 
 def _unconnected(url: str, exc: OSError) -> WorkerLost:

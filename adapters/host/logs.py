@@ -19,25 +19,25 @@ QUIET = (
 )
 
 
-def configure(program: str, logdir: str = "", level: int = logging.INFO) -> None:
-    """Send every log line to stderr and, if `logdir` is not empty, to LOGDIR/<program>.log.
+def configure(program: str, log_dir: str = "", level: int = logging.INFO) -> None:
+    """Send every log line to stderr and, if `log_dir` is not empty, to LOGDIR/<program>.log.
 
     Files turn over daily, as FastChat's do. Standard output stays the program's own. Raises
     StartError for a directory that cannot be written.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if logdir:
-        handlers.append(_file(Path(logdir), program))
+    if log_dir:
+        handlers.append(_file(Path(log_dir), program))
     logging.basicConfig(level=level, format=LINE, handlers=handlers, force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _file(logdir: Path, program: str) -> logging.Handler:
+def _file(log_dir: Path, program: str) -> logging.Handler:
     try:
-        logdir.mkdir(parents=True, exist_ok=True)
+        log_dir.mkdir(parents=True, exist_ok=True)
         return logging.handlers.TimedRotatingFileHandler(
-            logdir / f"{program}.log", when="D", utc=True, encoding="utf-8"
+            log_dir / f"{program}.log", when="D", utc=True, encoding="utf-8"
         )
     except OSError as exc:
-        raise StartError(f"cannot write log files to {str(logdir)!r}: {exc.strerror}") from exc
+        raise StartError(f"cannot write log files to {str(log_dir)!r}: {exc.strerror}") from exc

@@ -7,7 +7,9 @@ within the grace; the second one ends them.
 
 import asyncio
 import contextlib
+import errno
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -22,6 +24,12 @@ from .systemd import notify
 
 log = logging.getLogger(__name__)
 
+OTHER_REMEDY = "choose another port"
+REMEDIES = {  # what to do about a socket that cannot be bound, by the system's reason
+    errno.EADDRINUSE: "stop what uses it or choose another port",
+    errno.EADDRNOTAVAIL: "give --host an address of this machine, or 0.0.0.0 for all of them",
+    errno.EACCES: "ports below 1024 are the system's; choose another one",
+}
 GRACE = 30.0  # seconds that running requests get to finish once a stop is asked for
 
 
@@ -35,7 +43,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One app on one address; `url` is where this machine reaches it."""
+    """One app on one address."""
 
     app: ASGIApp
     sock: socket.socket
@@ -51,8 +59,9 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any free one. Raises StartError for a taken port."""
     try:
         places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as exc:
-        raise StartError(f"--host {host!r} is no address of this machine: {exc.strerror}") from exc
+    except (socket.gaierror, UnicodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no name of a machine"
+        raise StartError(f"--host {host!r} is no address of this machine: {reason}") from exc
     # A name such as localhost may be both: those who write 127.0.0.1 must find us, too.
     family, kind, proto, _, address = min(places, key=lambda p: p[0] != socket.AF_INET)
     sock = socket.socket(family, kind, proto)
@@ -62,10 +71,8 @@ def bind(host: str, port: int) -> socket.socket:
         sock.listen(2048)  # uvicorn's own backlog
     except OSError as exc:
         sock.close()
-        raise StartError(
-            f"cannot listen on {host}:{port}: {exc.strerror}; "
-            "stop what uses it or choose another port"
-        ) from exc
+        remedy = REMEDIES.get(exc.errno or 0, OTHER_REMEDY)
+        raise StartError(f"cannot listen on {host}:{port}: {exc.strerror}; {remedy}") from exc
     sock.set_inheritable(True)
     return sock
 
@@ -137,8 +144,8 @@ def _config(listener: Listener, grace: float) -> uvicorn.Config:
         access_log=False,
         ssl_keyfile=listener.tls.keyfile if listener.tls else None,
         ssl_certfile=listener.tls.certfile if listener.tls else None,
-        timeout_graceful_shutdown=int(grace),
-        timeout_keep_alive=75,  # longer than the idle pools of our own clients (30 s)
+        timeout_graceful_shutdown=math.ceil(grace),
+        timeout_keep_alive=75,  # longer than the idle pools of our own clients
     )
 
 

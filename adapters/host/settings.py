@@ -13,7 +13,7 @@ range, is a `StartError`; so is a flag of FastChat's that this program knows but
 
 import argparse
 import dataclasses
-import re
+import math
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
-URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 
 
 def knob(
@@ -52,6 +51,12 @@ def knob(
         "aliases": tuple(aliases),
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def knob_of(cls: type[Any], name: str) -> Any:
+    """The knob `name` of another program's settings, for a field that means the same here."""
+    (found,) = (field for field in fields(cls) if field.name == name)
+    return dataclasses.field(default=found.default, metadata=found.metadata)
 
 
 def settings_from(
@@ -85,12 +90,6 @@ def settings_from(
         if text is not None:
             values[field.name] = _checked(field, _convert(kinds[field.name], text, origin), origin)
     return cls(**values)
-
-
-def check_url(flag: str, url: str) -> None:
-    """Raises StartError for what no HTTP client can call."""
-    if URL.fullmatch(url) is None:
-        raise StartError(f"{flag} wants a URL such as http://10.0.0.1:21001, not {url!r}")
 
 
 def flags_table(cls: type[Any], prefix: str) -> str:
@@ -163,6 +162,8 @@ def _convert(kind: Any, text: str, origin: str) -> Any:
     try:
         convert: Callable[[str], Any] = kind
         return convert(text)
+    except StartError as exc:  # a type of the program's own, which knows no flag
+        raise StartError(f"{origin}: {exc}") from None
     except ValueError:
         raise StartError(f"{origin} wants {_metavar(kind).lower()}, not {text!r}") from None
 
@@ -176,6 +177,8 @@ def _truth(text: str, origin: str) -> bool:
 
 
 def _checked(field: "Field[Any]", value: Any, origin: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise StartError(f"{origin} wants a finite number, not {value}")
     choices, low, high = (field.metadata[k] for k in ("choices", "low", "high"))
     if choices and value not in choices:
         raise StartError(f"{origin} wants one of {', '.join(choices)}, not {value!r}")

@@ -40,22 +40,31 @@ LIKE_GPT2 = frozenset({"", "default", "gpt-2", "gpt2", "mpt", "olmo", "jais", "t
 
 def load_gguf(path: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in `dtype` on the CPU and its tokenizer; raises StartError for a damaged file."""
+    tokenizer = load_gguf_tokenizer(path)
+    with _names_worked_out_once():
+        model = AutoModelForCausalLM.from_pretrained(
+            **_where(path), dtype=dtype, quantization_config=GgufConfig(dequantize=True)
+        )
+    _forget_quantizer(model)
+    return model, tokenizer
+
+
+def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in it; raises StartError for a damaged file."""
     if not is_gguf(path):
         raise StartError(f"{path} is no GGUF file; give one, or a Hugging Face model directory")
     kind = _pre_tokenizer(path)
-    where: dict[str, Any] = {
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(**_where(path))
+    _correct_splitting(tokenizer, kind)
+    return tokenizer
+
+
+def _where(path: Path) -> dict[str, Any]:
+    return {
         "pretrained_model_name_or_path": str(path.parent),
         "gguf_file": path.name,
         "local_files_only": True,
     }
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    _correct_splitting(tokenizer, kind)
-    with _names_worked_out_once():
-        model = AutoModelForCausalLM.from_pretrained(
-            **where, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
-        )
-    _forget_quantizer(model)
-    return model, tokenizer
 
 
 def save_as_directory(

@@ -22,7 +22,9 @@ from transformers import (
 
 from ..errors import StartError
 from . import facts
-from .checkpoint import Checkpoint, checkpoint_at
+from .chatglm.config import NATIVE, generation_of, is_chatglm, is_original
+from .chatglm.loading import load_chatglm, load_tokenizer
+from .checkpoint import CONFIG, Checkpoint, checkpoint_at
 from .gguf import load_gguf
 from .progress import Report, reported
 
@@ -50,6 +52,7 @@ class LoadedModel:
     context_length: int
     end_ids: frozenset[int]
     vocabulary: int
+    chatglm: int | None = None  # the generation of a model of that family
 
 
 def load_model(
@@ -59,19 +62,29 @@ def load_model(
     dtype: str | None = None,
     context_length: int | None = None,
     trust_remote_code: bool = False,
+    chatglm_generation: int | None = None,
     report: Report = lambda fraction, detail: None,
 ) -> LoadedModel:
     """The model at `path` on `device`; raises StartError with what is wrong in one sentence.
 
     Call it on a thread that is bound to the device: weights are read into the host's memory first,
-    because transformers reads them on threads of its own. `context_length` can only shorten the
-    model's own.
+    because transformers reads them on threads of its own; a ChatGLM's go there on this one. No code
+    of a ChatGLM's directory is run, trusted or not. `context_length` can only shorten the model's
+    own.
     """
     checkpoint = checkpoint_at(path)
-    with _in_one_sentence(path), reported(report):
+    check_generation(checkpoint, chatglm_generation)
+    with in_one_sentence(path), reported(report):
         report(0.0, "reading the checkpoint")
         if checkpoint.gguf:
             model, tokenizer = load_gguf(path, chosen_dtype(dtype, device, None))
+        elif is_chatglm(checkpoint.config):
+            wanted = chosen_dtype(dtype, device, stated_dtype(checkpoint.config))
+            generation = generation_of(checkpoint.config, chatglm_generation, str(path / CONFIG))
+            tokenizer = load_tokenizer(path, generation)  # first: it takes no minutes
+            model = load_chatglm(
+                path, checkpoint.config, device, wanted, generation=generation, report=report
+            )
         else:
             model, tokenizer = _load_directory(checkpoint, device, dtype, trust_remote_code)
         report(1.0, f"moving to {device}")
@@ -85,7 +98,25 @@ def load_model(
         _context(model, tokenizer, context_length),
         facts.end_ids(model, tokenizer),
         facts.vocabulary(model),
+        getattr(model.config, NATIVE, None),
     )
+
+
+def check_generation(checkpoint: Checkpoint, wanted: int | None) -> None:
+    """The flag is for models of this family that do not say themselves; raises StartError."""
+    if wanted is None or is_original(checkpoint.config):
+        return
+    flag, path = f"--chatglm-generation {wanted}", checkpoint.path
+    if not is_chatglm(checkpoint.config):
+        raise StartError(f"{flag} is for a ChatGLM, and {path} is none; leave it out")
+    if checkpoint.config[NATIVE] != wanted:
+        found = checkpoint.config[NATIVE]
+        raise StartError(f"{flag} does not fit: {path} was written as ChatGLM{found}; leave it out")
+
+
+def stated_dtype(config: dict[str, Any]) -> torch.dtype | None:
+    """The number format that a config.json names, by its older or its newer word for it."""
+    return DTYPES.get(str(config.get("torch_dtype") or config.get("dtype")))
 
 
 def chosen_dtype(wanted: str | None, device: str, stated: torch.dtype | None) -> torch.dtype:
@@ -126,7 +157,7 @@ def _load_directory(
 def _check_family(checkpoint: Checkpoint, trust_remote_code: bool) -> None:
     """transformers knows the architecture, or its code is there and trusted; it is a causal LM."""
     config, path = checkpoint.config, checkpoint.path
-    kind, code = config.get("model_type", ""), config.get("auto_map", {})
+    kind, code = config.get("model_type") or "", config.get("auto_map") or {}
     names = config.get("architectures") or []
     if names and all(str(name).endswith(OTHER_TASKS) for name in names):
         raise StartError(f"{path} holds a {names[0]}, which is no causal language model")
@@ -163,7 +194,7 @@ def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wanted:
 
 
 @contextmanager
-def _in_one_sentence(path: Path) -> Iterator[None]:
+def in_one_sentence(path: Path) -> Iterator[None]:
     """Anything may go wrong in a foreign file; whoever starts a program wants one sentence."""
     try:
         yield
@@ -171,7 +202,10 @@ def _in_one_sentence(path: Path) -> Iterator[None]:
         raise
     except Exception as exc:
         log.debug("loading failed", exc_info=True)
-        reason = next((line for line in str(exc).splitlines() if line.strip()), "")
-        raise StartError(
-            f"{path} cannot be loaded: {reason or type(exc).__name__} ({type(exc).__name__})"
-        ) from exc
+        raise StartError(f"{path} cannot be loaded: {_reason(exc)} ({type(exc).__name__})") from exc
+
+
+def _reason(exc: Exception) -> str:
+    """The first line of what it says; where that only announces the next, both."""
+    first, *rest = [line.strip() for line in str(exc).splitlines() if line.strip()] or ["no reason"]
+    return f"{first} {rest[0]}" if rest and first.endswith(":") else first

@@ -18,6 +18,7 @@ RANGE = {  # pydantic's error type: (the words between value and bound, the boun
 }
 
 UNION_BRANCHES = frozenset({"str", "int", "float", "bool", "list", "dict", "none"})
+KIND = "Input should be "  # how pydantic begins to say that a value is of another kind
 BODY = "the body"  # the path of what is wrong with no single field
 OBJECTS = frozenset({"model_type", "model_attributes_type", "dict_type"})
 
@@ -84,9 +85,13 @@ def _path(loc: tuple[int | str, ...], last: str = "") -> str:
 
 
 def _reasons(errors: list[ErrorDetails]) -> str:
-    """`input should be a valid string or a valid list` for the branches of a union."""
-    first, *others = dict.fromkeys(_words(error) for error in errors)
-    return " or ".join([_lower(first), *(m.removeprefix("Input should be ") for m in others)])
+    """`input should be a valid string or a valid list` for the branches of a union.
+
+    A branch that refuses the value for more than its kind has the only say.
+    """
+    words = dict.fromkeys(_words(error) for error in errors)
+    first, *others = [w for w in words if not w.startswith(KIND)][:1] or words
+    return " or ".join([_lower(first), *(m.removeprefix(KIND) for m in others)])
 
 
 def _words(error: ErrorDetails) -> str:

@@ -1,6 +1,7 @@
 """Embeddings, in batches, as floats or as base64 of little-endian 32-bit floats."""
 
 import base64
+import re
 import struct
 from typing import Any
 
@@ -9,10 +10,12 @@ from starlette.responses import JSONResponse, Response
 
 from ...adapters.errors import BadRequest, WorkerLost
 from ...adapters.host.answers import read_object
+from ...adapters.host.readers import attended
 from ...adapters.wire.openai import EmbeddingsRequest
 from ...adapters.wire.parsing import parse
-from .readers import attended
 from .relay import Relay
+
+PLACE = re.compile(r"'input\[(\d+)\]'")  # a text, as a worker names one of its batch
 
 
 class Embeddings:
@@ -33,7 +36,10 @@ class Embeddings:
         tokens = 0
         for start in range(0, len(wanted.input), self._batch):
             texts = wanted.input[start : start + self._batch]
-            vectors, count = await self._relay.embed(model, texts, wanted.encoding_format)
+            try:
+                vectors, count = await self._relay.embed(model, texts, wanted.encoding_format)
+            except BadRequest as exc:
+                raise _renumbered(exc, start) from exc
             if len(vectors) != len(texts):
                 raise WorkerLost(f"{len(texts)} texts brought {len(vectors)} vectors")
             data += [
@@ -47,6 +53,15 @@ class Embeddings:
             tokens += count
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return JSONResponse({"object": "list", "data": data, "model": model, "usage": usage})
+
+
+def _renumbered(exc: BadRequest, start: int) -> BadRequest:
+    """What a worker refuses of the batch from text `start` on, as its sender counts the texts."""
+    named = PLACE.search(str(exc))
+    if named is None:
+        return exc
+    field = f"input[{int(named[1]) + start}]"
+    return type(exc)(PLACE.sub(f"'{field}'", str(exc)), param=field)
 
 
 def _encoded(vector: Any, encoding: str) -> Any:

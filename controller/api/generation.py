@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...adapters.host.answers import read_object
+from ...adapters.host.readers import attended
 from ...adapters.wire.openai import ChatRequest, CompletionRequest
 from ...adapters.wire.openai_answers import (
     ChatShape,
@@ -21,8 +22,8 @@ from ...adapters.wire.openai_fields import Sampling
 from ...adapters.wire.parsing import parse
 from ...adapters.wire.pieces import Piece
 from ...adapters.wire.sse import event
+from .event_stream import EventStream
 from .merging import merged
-from .readers import EventStream, attended
 from .relay import Relay
 from .worker_link import Ask
 

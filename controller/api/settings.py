@@ -3,15 +3,16 @@
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from ...adapters.errors import StartError
-from ...adapters.host.settings import check_url, knob, settings_from
+from ...adapters.host.addresses import given_url
+from ...adapters.host.settings import knob, settings_from
 
 PREFIX = "DANLU_API_"
+PROG = "danlu.controller.api"
 
 
 class Words(tuple[str, ...]):
@@ -33,6 +34,8 @@ class ApiKeys:
     def __init__(self, text: str = "") -> None:
         keys = (key.strip() for key in text.split(","))
         self._digests = tuple(_digest(key) for key in keys if key)
+        if text and not self._digests:
+            raise StartError("there is no key in it; leave it out for an API that is open to all")
 
     def __bool__(self) -> bool:
         return bool(self._digests)
@@ -61,13 +64,13 @@ class ApiSettings:
         "URL of the controller that knows the workers",
         env=("CONTROLLER_ADDRESS",),
     )
-    allow_credentials: bool = knob(False, "let browsers send credentials across origins")
+    allow_credentials: bool = knob(False, "let browsers send credentials to the API across origins")
     allowed_origins: Words = knob(Words('["*"]'), "origins that browsers may call from, as JSON")
     allowed_methods: Words = knob(Words('["*"]'), "methods that browsers may use, as JSON")
     allowed_headers: Words = knob(Words('["*"]'), "headers that browsers may send, as JSON")
     api_keys: ApiKeys = knob(
         ApiKeys(),
-        "keys separated by commas, one of which every client must send",
+        "keys separated by commas, one of which every client of the API must send",
         env=("API_KEYS",),
     )
     worker_timeout: float = knob(
@@ -82,14 +85,15 @@ class ApiSettings:
         low=1,
         env=("FASTCHAT_WORKER_API_EMBEDDING_BATCH_SIZE",),
     )
+    drain_seconds: float = knob(30.0, "seconds that running answers get to finish on a stop", low=0)
     ssl: bool = knob(False, "serve HTTPS with the files of SSL_KEYFILE and SSL_CERTFILE")
     ssl_keyfile: str = knob("", "private key for --ssl", env=("SSL_KEYFILE",))
     ssl_certfile: str = knob("", "certificate for --ssl", env=("SSL_CERTFILE",))
     log_dir: str = knob("", "directory of the log file; none if empty", env=("LOGDIR",))
 
 
-def api_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> ApiSettings:
+def api_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ApiSettings:
     """The settings of the stand-alone program; raises StartError."""
-    settings = settings_from(ApiSettings, argv, environ, PREFIX, prog="danlu.controller.api")
-    check_url("--controller-address", settings.controller_address)
+    settings = settings_from(ApiSettings, argv, environ, PREFIX, prog=PROG)
+    given_url("--controller-address", settings.controller_address)
     return settings

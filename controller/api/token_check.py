@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...adapters.host.answers import read_object
+from ...adapters.host.readers import attended
 from ...adapters.wire.openai import TokenCheck, TokenChecks
 from ...adapters.wire.parsing import parse
-from .readers import attended
 from .relay import Relay
 
 

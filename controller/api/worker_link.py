@@ -5,7 +5,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ...adapters.errors import BadRequest, PromptTooLong, UnknownRoute, WorkerLost, shown
+from ...adapters.errors import (
+    BadRequest,
+    PromptTooLong,
+    ServeError,
+    UnknownRoute,
+    WorkerLost,
+    shown,
+)
 from ...adapters.host.http import Answer, Http
 from ...adapters.wire.conversation import Prompt as Rendered, render
 from ...adapters.wire.fastchat import error_in
@@ -55,7 +62,7 @@ class WorkerLink:
         url = f"{address}/worker_generate_stream"
         async with self._http.stream(url, body, silence=self._timeout) as answer:
             if answer.status != 200:
-                raise reported(url, answer.status, await answer.read())
+                raise _as_asked(reported(url, answer.status, await answer.read()))
             frames = NewFrames() if profile.deltas else WholeFrames()
             async with aclosing(_pieces(answer, frames)) as pieces:
                 async for piece in pieces:
@@ -143,6 +150,13 @@ async def _pieces(answer: Answer, frames: Frames) -> AsyncGenerator[Piece]:
     last = frames.end()
     if last is not None:
         yield last
+
+
+def _as_asked(error: ServeError) -> ServeError:
+    """What a worker refuses, by the name that the API's clients have for the field."""
+    sentence = str(error).replace("'prompt_token_ids'", "'prompt'")
+    param = "prompt" if sentence != str(error) else error.param
+    return type(error)(sentence, param=param, retry_after=error.retry_after)
 
 
 def _refuse_unknown(profile: Profile, ask: Ask) -> None:

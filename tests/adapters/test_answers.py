@@ -9,8 +9,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from danlu.adapters.errors import BY_CODE, Overloaded, ServeError, UnknownModel, from_code
-from danlu.adapters.host.answers import error_handlers, read_object
+from danlu.adapters.errors import (
+    BY_CODE,
+    BadRequest,
+    Overloaded,
+    ServeError,
+    UnknownModel,
+    from_code,
+)
+from danlu.adapters.host.answers import error_handlers, object_in, read_object
 
 LIMIT = 1000
 
@@ -122,6 +129,12 @@ async def test_another_body_is_refused_in_one_sentence(
         answer = await http.post("/echo", content=content)
     assert answer.status_code == status
     assert sentence in answer.json()["error"]["message"]
+
+
+def test_a_number_that_is_too_long_is_told_without_pythons_advice() -> None:
+    with pytest.raises(BadRequest, match="a number of more than 4300 digits") as caught:
+        object_in(b'{"n": ' + b"1" * 5000 + b"}")
+    assert "sys." not in str(caught.value)
 
 
 def test_every_number_of_fastchats_gives_an_error_with_that_number() -> None:

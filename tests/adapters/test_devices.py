@@ -152,5 +152,5 @@ def test_requests_share_the_hosts_cores() -> None:
 
 
 def test_a_number_of_threads_that_the_user_chose_is_left_alone() -> None:
-    before = torch.get_num_threads()
-    assert _threads_for(CPU(cores=8, fixed=True), 1) == before
+    chosen = CPU(cores=8, fixed=True)
+    assert len({_threads_for(chosen, running) for running in (1, 2, 9)}) == 1

@@ -102,7 +102,10 @@ def test_several_addresses_that_refuse_are_one_error_without_a_number() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "address",
-    ["", "hello", "ftp://w", "http://", "http://w:port", "http://w:99999", "worker:21002"],
+    [
+        *("", "hello", "ftp://w", "http://", "http://w:port", "http://w:99999", "worker:21002"),
+        *("http://w..x:1", f"http://{'w' * 64}:1"),
+    ],
 )
 async def test_what_is_no_address_cannot_be_reached(http: Http, address: str) -> None:
     with pytest.raises(WorkerUnreachable, match="is no address"):

@@ -95,8 +95,19 @@ def test_the_number_format_that_a_device_usually_takes(
     assert chosen_dtype(None, device, stated) == expected
 
 
+def test_a_chatglms_generation_is_no_matter_of_another_model(model: Path) -> None:
+    words = complaint(model, chatglm_generation=3)
+    assert "--chatglm-generation 3 is for a ChatGLM, and" in words
+
+
 def test_an_architecture_that_nobody_knows(model: Path) -> None:
     assert "'foonet' model, which transformers" in complaint(changed(model, model_type="foonet"))
+
+
+def test_a_configuration_that_transformers_refuses_is_named_with_its_reason(model: Path) -> None:
+    said = complaint(changed(model, hidden_size="big"))
+    assert "'hidden_size'" in said
+    assert "'big'" in said
 
 
 def test_code_beside_the_weights_is_run_on_request_only(model: Path) -> None:

@@ -28,12 +28,12 @@ async def quick(_):
 
 async def slow(_):
     print("slow began", flush=True)
-    await asyncio.sleep(1)
+    await asyncio.sleep(1.5)
     return PlainTextResponse("slow and whole")
 
 app = Starlette(routes=[Route("/", quick), Route("/slow", slow)])
 ports = [int(p) for p in sys.argv[1:]]
-asyncio.run(serve([Listener(app, bind("127.0.0.1", port)) for port in ports]))
+asyncio.run(serve([Listener(app, bind("127.0.0.1", port)) for port in ports], grace=1.9))
 print("drained", flush=True)
 """
 
@@ -55,9 +55,17 @@ def test_a_taken_port_is_one_sentence() -> None:
             bind("127.0.0.1", port)
 
 
-def test_a_host_that_is_no_address_is_one_sentence() -> None:
-    with pytest.raises(StartError, match="--host 'no.such.host.invalid' is no address"):
-        bind("no.such.host.invalid", 0)
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "a" * 300])
+def test_a_host_that_is_no_address_is_one_sentence(host: str) -> None:
+    with pytest.raises(StartError, match=f"--host '{host}' is no address of this machine: "):
+        bind(host, 0)
+
+
+def test_an_address_of_another_machine_is_not_taken_for_a_taken_port() -> None:
+    with pytest.raises(
+        StartError, match="cannot listen on 192.0.2.1:0: .*; give --host an address"
+    ):
+        bind("192.0.2.1", 0)
 
 
 def test_localhost_is_the_address_that_its_users_write() -> None:

@@ -72,6 +72,8 @@ def test_an_optional_value_may_be_given_or_emptied() -> None:
         (["--port", "many"], "--port wants integer, not 'many'"),
         (["--port", "70000"], "--port wants at most 65535, not 70000"),
         (["--port", "-1"], "--port wants at least 0, not -1"),
+        (["--heart-beat", "nan"], "--heart-beat wants a finite number, not nan"),
+        (["--heart-beat=-inf"], "--heart-beat wants a finite number, not -inf"),
         (["--dispatch-method", "best"], "wants one of lottery, shortest_queue, not 'best'"),
         (["--no-register", "maybe"], "--no-register wants true or false, not 'maybe'"),
         (["--gptq-ckpt", "x"], "--gptq-ckpt is not supported: use a GGUF file instead"),

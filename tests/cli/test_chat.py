@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import wait_for
+from support.tiny import save_tiny
 
 from danlu.adapters.errors import StartError
 from danlu.cli.__main__ import command
@@ -59,6 +60,22 @@ def test_plain_lines_with_commands_and_a_template_of_fastchats(
     assert "tokens/s" in out
     assert "[the conversation is forgotten]\n问: [there is nothing to remove]" in out
     assert (tmp_path / "talk.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["simple", "programmatic"])
+def test_bytes_that_are_no_text_are_refused_and_the_chat_goes_on(
+    style: str, smollm2_dir: Path
+) -> None:
+    end = END_OF_MESSAGE if style == "programmatic" else "\n"
+    said = b"caf\xe9" + f"{end}What is the capital of France?{end}!!exit{end}".encode()
+    flags = ["--model-path", str(smollm2_dir), "--style", style, "--device", "cpu"]
+    argv = [sys.executable, "-m", "danlu.cli", *flags, "--temperature", "0"]
+    strict = {**ENV, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(argv, input=said, capture_output=True, timeout=LONG, env=strict)
+    assert done.returncode == 0, done.stderr
+    assert b"that is no UTF-8 text" in done.stdout + done.stderr
+    assert b"Paris" in done.stdout
 
 
 @pytest.mark.slow
@@ -137,6 +154,8 @@ class Terminal:
         (["--style", "fancy"], "^--style wants one of simple, rich, programmatic"),
         (["--repetition_penalty", "0"], "repetition_penalty"),
         (["--temperature", "nan"], "temperature"),
+        (["--conv-system-msg", "\udcff"], r"^--conv-system-msg '\\udcff' is no UTF-8 text"),
+        (["--seed", "1" + "0" * 20], "^--seed wants at most"),
         (["--max-new-tokens", "0"], "^--max-new-tokens wants at least 1"),
         ([], "^--model-path '/no/such' does not exist"),
     ],
@@ -157,3 +176,9 @@ def test_the_model_is_described_as_for_a_worker() -> None:
         limit_worker_concurrency=1,
         no_register=True,
     )
+
+
+@pytest.mark.slow
+def test_the_generation_is_the_loaders_business(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="--chatglm-generation 3 is for a ChatGLM, and"):
+        command(["chat", "--model-path", str(save_tiny(tmp_path)), "--chatglm-generation", "3"])

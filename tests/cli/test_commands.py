@@ -28,6 +28,7 @@ def test_everything_else_is_said_to_the_model(said: str) -> None:
         ("!!save", "that is typed !!save FILE"),
         ("!!load ", "that is typed !!load FILE"),
         ("!!reset all", "that is typed !!reset alone"),
+        ("!!load a\0b", "no file's name has a zero byte in it"),
     ],
 )
 def test_a_mistyped_command_is_not_said_to_the_model(said: str, sentence: str) -> None:

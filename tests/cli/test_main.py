@@ -42,10 +42,19 @@ def test_flags_without_a_command_are_the_terminal_chats(
         command(["--style", "programmatic"])
 
 
-def test_up_wants_a_model_or_the_demo_and_not_both() -> None:
-    for argv in (["up"], ["up", "--demo", "--model-path", "DIR"]):
-        with pytest.raises(StartError, match="--model-path DIR.*--demo"):
-            command(argv)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--demo", "--model-path", "DIR"],
+        ["--demo-chatglm2", "--model-path", "DIR"],
+        ["--demo", "--demo-chatglm2"],
+        ["--demo", "--demo-chatglm2", "--model-path", "DIR"],
+    ],
+)
+def test_up_wants_a_model_or_one_of_the_demos(flags: list[str]) -> None:
+    with pytest.raises(StartError, match="--model-path DIR.*--demo or --demo-chatglm2"):
+        command(["up", *flags])
 
 
 @pytest.mark.slow

@@ -3,13 +3,26 @@
 import dataclasses
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
+import danlu
 from danlu.adapters.errors import StartError
+from danlu.adapters.host.settings import flag_name
 from danlu.cli.__main__ import command
-from danlu.cli.stack import REFUSED, UpSettings, claim_ports, programs, split_flags, url
+from danlu.cli.stack import (
+    REFUSED,
+    REFUSED_VARIABLES,
+    UpSettings,
+    check_variables,
+    claim_ports,
+    here,
+    programs,
+    split_flags,
+)
+from danlu.worker.settings import WorkerSettings
 
 ANY = UpSettings(
     model_path="/models/glm",
@@ -28,6 +41,33 @@ def test_its_own_flags_stay_and_all_others_go_to_the_worker() -> None:
     assert passed == ["--dtype", "float16", "--no-such", "-1"]
 
 
+def test_the_beginning_of_a_flag_of_ours_is_not_the_workers() -> None:
+    own, passed = split_flags(["--model", "DIR", "--control", "http://c:1", "--dev", "cpu"])
+    assert own == ["--model", "DIR", "--control", "http://c:1"]
+    assert passed == ["--dev", "cpu"]
+    with pytest.raises(StartError, match="--controller-address is not supported: `up` brings its"):
+        command(["up", "--model", "DIR", "--controller-a", "http://c:1"])
+
+
+def test_every_flag_of_the_worker_reaches_it_unless_it_is_ours() -> None:
+    ours = {*REFUSED, *(flag_name(field.name) for field in dataclasses.fields(UpSettings))}
+    for flag in {flag_name(field.name) for field in dataclasses.fields(WorkerSettings)} - ours:
+        assert split_flags([flag, "x"]) == ([], [flag, "x"])
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_VARIABLES))
+def test_a_variable_that_takes_a_program_out_of_the_stack_is_refused(name: str) -> None:
+    with pytest.raises(StartError, match=f"^{name} is set: "):
+        check_variables({name: "true"})
+    check_variables({name: "0"})
+
+
+def test_the_variables_that_are_refused_are_real_ones() -> None:
+    page = Path(danlu.__file__).parent / "docs" / "settings.md"  # written from all settings
+    known = page.read_text(encoding="utf-8")
+    assert [name for name in REFUSED_VARIABLES if f"`{name}" not in known] == []
+
+
 @given(st.lists(st.sampled_from(["--port", "7", "-1", "--device", "npu:1", "--demo", "--x=y"])))
 def test_no_word_of_a_command_line_is_lost(argv: list[str]) -> None:
     own, passed = split_flags(argv)
@@ -35,9 +75,9 @@ def test_no_word_of_a_command_line_is_lost(argv: list[str]) -> None:
 
 
 def test_this_machine_reaches_what_listens_everywhere() -> None:
-    assert url("0.0.0.0", 1) == "http://127.0.0.1:1"
-    assert url("::", 1) == "http://[::1]:1"
-    assert url("10.0.0.7", 1) == "http://10.0.0.7:1"
+    assert here("0.0.0.0", 1) == "http://127.0.0.1:1"
+    assert here("::", 1) == "http://[::1]:1"
+    assert here("10.0.0.7", 1) == "http://10.0.0.7:1"
 
 
 def test_ports_that_are_not_given_become_four_free_ones() -> None:
@@ -71,8 +111,9 @@ def test_the_programs_know_each_other_by_the_ports_that_were_claimed() -> None:
     controller, worker, page = programs(settings, ["--device", "npu:1"])
     assert [p.name for p in (controller, worker, page)] == ["controller", "worker", "webui"]
     assert worker.argv[:5] == (sys.executable, "-m", "danlu.worker", "--model-path", "/models/glm")
-    assert worker.argv[-6:] == (
+    assert worker.argv[-8:] == (
         *("--controller-address", f"http://127.0.0.1:{settings.controller_port}"),
+        *("--heart-beat-interval", "5.0"),
         *("--drain-seconds", "30.0"),
         *("--device", "npu:1"),
     )

@@ -103,10 +103,11 @@ def test_a_saved_conversation_is_loaded_as_it_was(words: list[str], system: str)
         json.dumps({**FASTCHATS, "messages": [["who?", "a"]]}),
         json.dumps({**FASTCHATS, "messages": [["问"]]}),
         json.dumps({**FASTCHATS, "messages": [["问", 7]]}),
+        json.dumps({**FASTCHATS, "messages": [["问", "\udcff"]]}),
         json.dumps({**FASTCHATS, "messages": 7}),
         json.dumps({**FASTCHATS, "system_message": None}),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_no_conversation_is_refused_and_changes_nothing(text: str) -> None:
     talk = a_talk("kept", "too")

@@ -17,6 +17,7 @@ from danlu.cli.up import announcement
 pytestmark = pytest.mark.slow
 
 HOSTS = ("--host", "127.0.0.1")
+FRANCE = "What is the capital of France?"
 LOOPBACK = UpSettings(host="127.0.0.1")
 
 
@@ -67,10 +68,10 @@ def processes_of(ports: Ports) -> dict[str, int]:
     return found
 
 
-def ask(ports: Ports) -> str:
+def ask(ports: Ports, question: str = FRANCE, model: str = "small") -> str:
     body = {
-        "model": "small",
-        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "model": model,
+        "messages": [{"role": "user", "content": question}],
         "temperature": 0,
     }
     url = f"http://127.0.0.1:{ports.api}/v1/chat/completions"
@@ -116,6 +117,14 @@ def test_a_model_that_is_not_there_ends_it_with_the_workers_sentence(ports: Port
             "danlu: worker cannot start: --model-path '/no/such' does not exist; "
         )
     assert processes_of(ports) == {}
+
+
+def test_the_tiny_chatglm2_is_served_as_it_was_trained(ports: Ports, chatglm2_dir: Path) -> None:
+    flags = ("up", "--demo-chatglm2", *HOSTS, *ports.flags(), "--device", "cpu")
+    name = chatglm2_dir.name
+    with Program.ours("danlu.cli", *flags) as program:
+        program.wait_until(lambda: f"{name} is served" in program.output, "the stack is served")
+        assert ask(ports, "你好", name).startswith("你好👋！我是人工智能助手 ChatGLM2-6B，")
 
 
 def test_a_taken_port_is_one_sentence_before_anything_starts(ports: Ports) -> None:

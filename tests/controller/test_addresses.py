@@ -15,8 +15,15 @@ def test_a_base_url_is_taken(name: str) -> None:
     assert checked_address(name) == name
 
 
+LONG = "http://" + "w" * 64  # a label of a name has at most 63 characters
+
+
 @pytest.mark.parametrize(
-    "name", ["w", "localhost:21002", "ftp://w", "http://", "/", "http://w:0", "http://w:x"]
+    "name",
+    [
+        *("w", "localhost:21002", "ftp://w", "http://", "/", "http://w:0", "http://w:x"),
+        *("http://w..x:1", LONG, "http://w?", "http://w#a"),
+    ],
 )
 def test_what_nobody_could_call_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(BadRequest, match="base URL, such as http://localhost:21002") as caught:
@@ -27,10 +34,10 @@ def test_what_nobody_could_call_is_refused_with_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
 def test_a_wildcard_is_where_the_asker_found_us(wildcard: str) -> None:
-    place = Place("http", wildcard, 8000)
+    place = Place(wildcard, 8000)
     assert place.seen_by("furnace.lan") == "http://furnace.lan:8000"
     assert place.seen_by("::1") == place.seen_by("[::1]") == "http://[::1]:8000"
 
 
 def test_any_other_host_is_as_it_was_bound() -> None:
-    assert Place("https", "localhost", 8000).seen_by("furnace.lan") == "https://localhost:8000"
+    assert Place("localhost", 8000, tls=True).seen_by("furnace.lan") == "https://localhost:8000"

@@ -138,7 +138,7 @@ async def test_unknown_routes_and_methods_are_refused_as_fastchat_does(plane: Pl
 
 @pytest.mark.anyio
 async def test_the_api_is_where_the_asker_can_reach_it() -> None:
-    async with a_plane(api=Place("http", "0.0.0.0", 8000)) as plane:
+    async with a_plane(api=Place("0.0.0.0", 8000)) as plane:
         headers = {"Host": "furnace.lan:21001"}
         answer = await plane.client.post("/get_api_address", headers=headers)
         assert answer.json() == {"address": "http://furnace.lan:8000"}

@@ -143,6 +143,20 @@ def test_a_unit_tells_when_it_is_ready_and_lets_answers_finish(name: str, tmp_pa
     assert int(unit.one("TimeoutStopSec")) > drain
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_unit_allows_more_connections_than_the_systems_1024(name: str, tmp_path: Path) -> None:
+    assert int(Unit(name, tmp_path).one("LimitNOFILE")) > 1024
+
+
+def test_no_variable_of_a_command_line_is_unset(tmp_path: Path) -> None:
+    """systemd complains of one in the journal at every start."""
+    for name in SERVICES:
+        unit = Unit(name, tmp_path, "0")
+        used = re.findall(r"\$\{?(\w+)", unit.one("ExecStart"))
+        file = variables(UNITS / "worker.env") if "@" in name else {}
+        assert unit.environment(file).keys() >= set(used)
+
+
 def test_every_commented_variable_of_an_env_file_is_a_real_one() -> None:
     for file in ("controller", "worker", "webui"):
         names = re.findall(r"#(DANLU_\w+)=", (UNITS / f"{file}.env").read_text(encoding="utf-8"))

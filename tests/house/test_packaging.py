@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import danlu
 
@@ -20,6 +21,17 @@ def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:
     assert listed == found
 
 
+def test_data_that_lies_beside_code_is_in_the_wheel() -> None:
+    listed = _pyproject()["tool"]["setuptools"]["package-data"]
+    found = {"danlu": ["py.typed"]}
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*"):
+            if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts:
+                package = ".".join(["danlu", *file.parent.relative_to(ROOT).parts])
+                found.setdefault(package, []).append(file.name)
+    assert listed == {package: sorted(names) for package, names in found.items()}
+
+
 def test_no_code_lies_beside_the_rooms() -> None:
     assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
 
@@ -29,10 +41,12 @@ def test_static_tools_find_every_room() -> None:
     assert links == {name: ROOT / name for name in (*ROOMS, "__init__.py", "py.typed")}
 
 
-def test_controller_and_page_start_without_torch() -> None:
+def test_every_program_starts_without_torch() -> None:
+    """Controller and page never load it; worker and command only once their settings are good."""
     code = (
         "import sys, danlu.controller.__main__, danlu.controller.api.__main__, danlu.cli.__main__, "
-        "danlu.webui.__main__; assert not {'torch', 'transformers'} & set(sys.modules)"
+        "danlu.webui.__main__, danlu.worker.__main__; "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -47,5 +61,5 @@ def test_the_lock_holds_back_what_gradio_cannot_live_with() -> None:
     assert "torch_npu" not in pins
 
 
-def _pyproject() -> dict[str, dict[str, dict[str, list[str]]]]:
+def _pyproject() -> Any:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())

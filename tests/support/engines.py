@@ -9,7 +9,7 @@ from danlu.adapters.wire.conversation import template_named
 from danlu.adapters.wire.generation import GenerateBody, Usage
 from danlu.worker.engine import Embeddings, ModelCard
 from danlu.worker.job import FinishReason, Job, Piece, Sampling
-from danlu.worker.outbox import Outbox
+from danlu.worker.outbox import Box
 
 PREFIX = (64790, 64792)  # ChatGLM2's [gMASK] and sop: every prompt has two tokens before its text
 WAIT = 30.0  # seconds that a script waits for its event; a test that forgets it fails, not hangs
@@ -53,7 +53,7 @@ class FakeEngine:
         self.bodies.append(body)
         return Job(ids, body.max_new_tokens, Sampling(seed=body.seed))
 
-    def submit(self, job: Job, box: Outbox) -> None:
+    def submit(self, job: Job, box: Box) -> None:
         self.jobs.append(job)
         self._count(1)
         self._threads.submit(self._run, job, box)
@@ -71,7 +71,7 @@ class FakeEngine:
         self.closed = True
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, job: Job, box: Outbox) -> None:
+    def _run(self, job: Job, box: Box) -> None:
         error: ServeError | None = None
         try:
             self._play(job, box)
@@ -85,7 +85,7 @@ class FakeEngine:
             self._count(-1)
             box.close(error)
 
-    def _play(self, job: Job, box: Outbox) -> None:
+    def _play(self, job: Job, box: Box) -> None:
         for step in self._script(job):
             if box.abandoned:
                 self.left += 1
@@ -97,7 +97,7 @@ class FakeEngine:
             else:
                 raise step
 
-    def _wait(self, event: threading.Event, box: Outbox) -> None:
+    def _wait(self, event: threading.Event, box: Box) -> None:
         """As an engine between two steps: it wakes for the event, or because its reader left."""
         waited = 0.0
         while not (event.wait(0.01) or box.abandoned or self.closed or self.lost.done()):

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from danlu.adapters.errors import BadRequest, Overloaded, ServeError
+from danlu.adapters.errors import BadRequest, OutOfRange, Overloaded, ServeError
 from danlu.adapters.wire.conversation import template_named
 from danlu.adapters.wire.fastchat import error_frame
 from danlu.adapters.wire.frames import encode
@@ -29,6 +29,9 @@ OUR_PARAMETERS = (
     *("frequency_penalty", "logit_bias", "min_tokens", "stop", "stop_token_ids", "ignore_eos"),
     *("seed", "logprobs", "echo"),
 )
+
+
+UNKNOWN_TOKEN = 99
 
 
 class Worker:
@@ -68,6 +71,8 @@ class Worker:
             return refusal(Overloaded("5 wait already"))
         if "WRONG" in text:
             return refusal(BadRequest("'prompt' is wrong"))
+        if UNKNOWN_TOKEN in body.get("prompt_token_ids", ()):
+            return refusal(OutOfRange(f"{UNKNOWN_TOKEN} is too large - 'prompt_token_ids'"))
         if "boom" in text:
             return Response(encode(error_frame(ServeError("kaboom"))))
         if "EMPTY" in text:

@@ -156,6 +156,33 @@ def test_an_address_with_a_model_selects_it(
     assert danlu.bodies("/v1/chat/completions")[0]["model"] == "b"
 
 
+# The right edges, in pixels, of what would stick out if anything did.
+EDGES = """() => [...document.querySelectorAll(
+  '[data-testid=bot], #danlu-send, #danlu-parameters .form > .block, #danlu-parameters input'
+)].map(part => part.getBoundingClientRect().right)"""
+
+
+def test_on_a_phone_nothing_sticks_out_of_the_page(
+    danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
+) -> None:
+    line = "x" * 300
+    danlu.script = Script(f"```\n{line}\n```")
+    tab = open_tab(danlu_page)
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    tab.ask("hi")
+    expect(tab.page.locator("#danlu-chat pre")).to_contain_text(line)
+    tab.expect_idle()
+    tab.page.click("text=Parameters 参数")
+    tab.page.wait_for_selector("#danlu-parameters input[type=range] >> nth=3")
+    edges = tab.page.evaluate(EDGES)
+    assert len(edges) > 10
+    assert max(edges) <= 390
+    widths = "parts => parts.map(part => part.scrollWidth - part.clientWidth)"
+    blocks = tab.page.locator("#danlu-parameters .form > .block")
+    assert max(blocks.evaluate_all(widths)) <= 0
+    assert tab.page.locator("#danlu-chat").evaluate("chat => chat.offsetHeight") > 844 / 3
+
+
 def test_an_error_is_told_with_its_cause_and_its_number(
     danlu: FakeDanlu, danlu_page: str, open_tab: OpenTab
 ) -> None:

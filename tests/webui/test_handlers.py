@@ -87,8 +87,8 @@ class Visitor:
         host = "10.0.0.7"
 
 
-def handlers_of(backend: Scripted, logdir: str = "", **settings: Any) -> Handlers:
-    return Handlers(WebuiSettings(**settings), backend, Served(backend, 0.0), Journal(logdir))
+def handlers_of(backend: Scripted, log_dir: str = "", **settings: Any) -> Handlers:
+    return Handlers(WebuiSettings(**settings), backend, Served(backend, 0.0), Journal(log_dir))
 
 
 async def test_a_question_is_answered() -> None:
@@ -139,7 +139,7 @@ async def test_an_error_is_shown_in_place_and_the_next_question_is_answered() ->
     tab = Browser(handlers_of(backend))
     await tab.ask("hi")
     await tab.read()
-    assert tab.chat == [["hi", "half\n\n⚠ **http://w broke off (error 50006)**"]]
+    assert tab.chat == [["hi", "half\n\n⚠ **`http://w` broke off (error 50006)**"]]
     assert "出错" in tab.status
     backend.error = None
     await tab.ask("again")
@@ -296,7 +296,7 @@ class Counting(Scripted):
 
 
 async def test_chats_and_votes_are_logged_once(tmp_path: Path) -> None:
-    handlers = handlers_of(Scripted("Hello"), logdir=str(tmp_path))
+    handlers = handlers_of(Scripted("Hello"), log_dir=str(tmp_path))
     tab = Browser(handlers)
     await tab.ask("hi")
     await tab.read()
@@ -313,7 +313,7 @@ async def test_chats_and_votes_are_logged_once(tmp_path: Path) -> None:
 async def test_a_failed_chat_is_logged_too(tmp_path: Path) -> None:
     backend = Scripted()
     backend.error = NoWorker("nobody")
-    tab = Browser(handlers_of(backend, logdir=str(tmp_path)))
+    tab = Browser(handlers_of(backend, log_dir=str(tmp_path)))
     await tab.ask("hi")
     await tab.read()
     [file] = tmp_path.iterdir()

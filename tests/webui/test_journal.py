@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from danlu.webui.backend import Sampling
 from danlu.webui.journal import Journal, Talk
 from danlu.webui.session import Phase, Turn
@@ -23,6 +25,15 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     journal.chat(a_talk(), Sampling(), 1.0)
     assert not journal.kept
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_costs_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal(str(tmp_path / "file"), now=lambda: NOON)
+    journal.chat(a_talk(), Sampling(), NOON)
+    assert f"conversation not logged path={tmp_path}/file/" in caplog.text
 
 
 def test_a_chat_is_one_line_with_fastchats_fields(tmp_path: Path) -> None:

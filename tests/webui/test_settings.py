@@ -19,7 +19,7 @@ def test_the_defaults_are_fastchats() -> None:
     assert settings.controller_url == "http://localhost:21001"
     assert (settings.concurrency_count, settings.model_list_mode) == (10, "once")
     assert settings.input_char_len_limit == 12000
-    assert settings.logdir == ""
+    assert settings.log_dir == ""
 
 
 def test_fastchats_variables_are_read() -> None:
@@ -27,7 +27,7 @@ def test_fastchats_variables_are_read() -> None:
         GRADIO_SERVER_PORT="7999", FASTCHAT_INPUT_CHAR_LEN_LIMIT="99", LOGDIR="/var/log/danlu"
     )
     assert (settings.port, settings.input_char_len_limit) == (7999, 99)
-    assert settings.logdir == "/var/log/danlu"
+    assert settings.log_dir == "/var/log/danlu"
 
 
 def test_prefixes_of_flags_are_enough() -> None:

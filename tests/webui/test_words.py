@@ -1,5 +1,7 @@
 """What the page says."""
 
+import re
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -45,7 +47,7 @@ def test_a_notice_names_the_command_that_helps() -> None:
     assert "python -m danlu.worker" in words.notice([], "", None, "http://c")
     assert "没有模型" in words.notice([], "", None, "http://c")
     problem = words.notice([], "http://c cannot be reached", None, "http://c")
-    assert "http://c cannot be reached" in problem
+    assert "`http://c` cannot be reached" in problem
     assert "python -m danlu.controller" in problem
     assert "--model-names gone" in words.notice(["m"], "", "gone", "http://c")
 
@@ -59,6 +61,23 @@ def test_an_error_is_shown_in_place_with_its_cause_and_its_number() -> None:
     [[question, answer]] = words.chat([turn], settled=False)
     assert question == "q"
     assert answer == "half\n\n⚠ **no worker serves 'm' (error 50005)**"
+
+
+def test_an_address_in_an_error_is_no_link() -> None:
+    lost = "'http://w:1/a' broke off, see <b>"
+    assert words.cause(lost) == "'`http://w:1/a`' broke off, see \\<b>"
+    turn = a_turn(error="http://w:1 is gone")
+    assert "⚠ **`http://w:1` is gone**" in words.chat([turn])[0][1]
+    assert "\n`http://c:2` is gone\n" in words.notice([], "http://c:2 is gone", None, "http://c")
+
+
+@pytest.mark.parametrize("models", [[], ["m"]])
+@pytest.mark.parametrize("problem", ["", "gone"])
+def test_chinese_has_chinese_punctuation(models: list[str], problem: str) -> None:
+    told = [words.notice(models, problem, "other", "http://c"), words.LOST, words.TERMS]
+    told += [words.NO_MODEL, words.too_long(9, 8), words.LOGIN]
+    for text in told:
+        assert not re.search("[\u4e00-\u9fff][,:;]", text), text
 
 
 def test_a_cursor_stands_behind_an_answer_that_is_being_written() -> None:
@@ -80,7 +99,7 @@ def test_the_line_under_an_answer_counts_tokens() -> None:
 def test_the_line_under_an_answer_says_how_it_ended() -> None:
     cut = a_turn("ab")
     cut.finish_reason = "length"
-    assert "raise Max output tokens" in words.status(cut, 1, 0.5)
+    assert "raise Max tokens" in words.status(cut, 1, 0.5)
     stopped = a_turn("ab")
     stopped.stop.set()
     assert "已停止" in words.status(stopped, 1, 0.5)

@@ -6,7 +6,9 @@ import json
 import logging
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -18,9 +20,10 @@ from danlu import __version__
 from danlu.adapters.errors import OutOfMemory, Overloaded
 from danlu.adapters.wire.fastchat import Capabilities, error_in
 from danlu.worker.app import build_app
+from danlu.worker.engine import Embeddings
 from danlu.worker.job import Job, Piece
 from danlu.worker.loading import Loading
-from danlu.worker.outbox import Outbox
+from danlu.worker.outbox import Box
 from danlu.worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +167,7 @@ async def test_an_engine_with_a_defect_is_an_error_and_a_traceback_in_the_log(
 
 async def test_an_engine_that_takes_no_more_answers_429_and_when_to_come_back() -> None:
     class Full(FakeEngine):
-        def submit(self, job: Job, box: Outbox) -> None:
+        def submit(self, job: Job, box: Box) -> None:
             raise Overloaded("the queue is full", retry_after=3)
 
     engine = Full(HELLO)
@@ -194,6 +197,22 @@ async def test_a_fault_of_embeddings_is_an_error_object() -> None:
     with an_engine(broken(by=OutOfMemory("the card is full"))) as engine:
         answer = await answer_to(engine, "/worker_get_embeddings", b'{"input": ["a"]}')
     assert (answer.status_code, answer.json()["error_code"]) == (200, 50002)
+
+
+class Stopping(FakeEngine):
+    """An engine that is closed while texts wait for it."""
+
+    def embed(self, texts: Sequence[str]) -> "Future[Embeddings]":
+        future: Future[Embeddings] = Future()
+        future.cancel()
+        return future
+
+
+async def test_embeddings_that_a_stop_overtakes_are_not_ready() -> None:
+    with closing(Stopping(HELLO)) as engine:
+        answer = await answer_to(engine, "/worker_get_embeddings", b'{"input": ["a"]}')
+    assert (answer.status_code, answer.json()["error_code"]) == (503, 50005)
+    assert "this worker is stopping" in answer.json()["text"]
 
 
 async def test_a_model_without_embeddings_says_so() -> None:

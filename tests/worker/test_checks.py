@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints import lay_checkpoint
 
 from danlu.adapters.errors import StartError
 from danlu.worker.checks import checked
@@ -12,9 +13,7 @@ from danlu.worker.settings import WorkerSettings
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    """What looks like a model directory from far away."""
-    (tmp_path / "config.json").write_text("{}")
-    return str(tmp_path)
+    return str(lay_checkpoint(tmp_path))
 
 
 def refusal(**settings: Any) -> str:
@@ -39,7 +38,13 @@ def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
 def test_a_file_that_is_no_gguf(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"PK\x03\x04")
-    assert "is a file but no GGUF; give a .gguf file" in refusal(model_path=str(file))
+    assert "is a file but no GGUF; give the directory" in refusal(model_path=str(file))
+
+
+def test_a_model_that_was_fetched_in_part(model: str) -> None:
+    weights = Path(model, "model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "model.safetensors" in refusal(model_path=model)
 
 
 def test_a_gguf_file_is_a_model(tmp_path: Path) -> None:
@@ -85,9 +90,11 @@ def test_a_template_that_fastchat_does_not_have(model: str) -> None:
     assert "--conv-template 'glm9' " in refusal(model_path=model, conv_template="glm9")
 
 
-def test_an_address_that_is_no_url(model: str) -> None:
-    said = refusal(model_path=model, controller_address=("localhost:21001",))
+@pytest.mark.parametrize("address", ["localhost:21001", "http://[::1", "http://c:99999"])
+def test_an_address_that_nobody_could_call(address: str, model: str) -> None:
+    said = refusal(model_path=model, controller_address=("http://good:1", address))
     assert said.startswith("--controller-address wants a URL such as http://")
+    assert repr(address) in said
     said = refusal(model_path=model, worker_address="10.0.0.1:21002")
     assert said.startswith("--worker-address wants a URL such as http://")
 

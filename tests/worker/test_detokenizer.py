@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 from hypothesis import given, strategies as st
+from support.glm import glm_tokenizer, golden, golden_tokenizer
 from support.tiny import byte_level_tokenizer, sentencepiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -100,3 +101,71 @@ def test_a_step_costs_the_same_however_long_the_answer_is() -> None:
     for token in [*ids_of(tokenizer, "早上好 good morning 😊" * 200), *[lone_byte] * 2000]:
         detokenizer.feed(token)
     assert longest <= 2 * MOST_HELD
+
+
+GLM_BYTES = [3 + byte for byte in "👋丼é\n ".encode()]  # the first pieces are the bytes
+GLM_IDS = st.lists(
+    st.integers(0, len(glm_tokenizer(3)) + 3)
+    | st.sampled_from([*GLM_BYTES, *glm_tokenizer(3).special_ids]),
+    max_size=60,
+)
+
+
+def glm_parts(generation: int, ids: Sequence[int], *, shown: bool = False) -> list[str]:
+    """With the special tokens' names `shown`, or as a reader gets it."""
+    tokenizer = golden_tokenizer(generation) if shown else glm_tokenizer(generation)
+    decode = tokenizer.decode if shown else Vocabulary(tokenizer).decode
+    detokenizer = Detokenizer(lambda ids: str(decode(list(ids))), frozenset())
+    return [*map(detokenizer.feed, ids), detokenizer.flush()]
+
+
+@pytest.mark.parametrize("generation", [2, 3])
+def test_every_golden_sequence_of_chatglm_adds_up(generation: int) -> None:
+    data = golden()
+    prefix = {2: "", 3: "chatglm3_"}[generation]
+    sequences = [*data[f"{prefix}sequences"], *data[f"chatglm{generation}_ids"]]
+    decoded = data[f"chatglm{generation}_sequences_decoded"]
+    sums = ["".join(glm_parts(generation, ids, shown=True)) for ids in sequences]
+    assert sums[: len(decoded)] == decoded
+    texts = golden_tokenizer(generation).batch_decode(data[f"chatglm{generation}_ids"])
+    assert sums[len(decoded) :] == texts
+
+
+@pytest.mark.parametrize("generation", [2, 3])
+@given(ids=GLM_IDS)
+def test_any_ids_of_chatglm_add_up(generation: int, ids: list[int]) -> None:
+    """Special tokens among them, bytes that are no character, ids beyond the vocabulary."""
+    whole = Vocabulary(glm_tokenizer(generation)).decode(ids)
+    assert "".join(glm_parts(generation, ids)) == whole
+    assert whole == glm_tokenizer(2).decode(ids)
+
+
+def test_an_emoji_of_chatglm_appears_whole_or_not_yet() -> None:
+    assert glm_parts(2, [3 + byte for byte in "👋👋".encode()]) == [*["", "", "", "👋"] * 2, ""]
+
+
+@pytest.mark.parametrize("lone", range(MOST_HELD - 4, 2 * MOST_HELD))
+@pytest.mark.parametrize("text", ["丼", "é", "👋", "👋丼"])
+def test_a_character_of_chatglm_after_bytes_that_are_none_is_whole(lone: int, text: str) -> None:
+    """What is let out of a long run of bytes is never the beginning of a character."""
+    ids = [3 + 0x80] * lone + [3 + byte for byte in text.encode()]
+    assert "".join(glm_parts(2, ids)) == "\ufffd" * lone + text
+
+
+def test_a_special_token_ends_a_character_of_chatglm() -> None:
+    a, b, c = (3 + byte for byte in "丼".encode())
+    assert "".join(glm_parts(2, [a, b, 2, c])) == "\ufffd" * 3
+
+
+def test_chatglm_without_a_text_costs_the_same_however_long() -> None:
+    vocabulary, longest = Vocabulary(glm_tokenizer()), 0
+
+    def decode(ids: Sequence[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(ids))
+        return vocabulary.decode(ids)
+
+    detokenizer = Detokenizer(decode, vocabulary.special)
+    for token in [*glm_tokenizer().encode("a cat"), *[2] * 500, 3 + 0xF0, *[2, 3 + 0x9F] * 300]:
+        detokenizer.feed(token)
+    assert longest <= 3 * MOST_HELD

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from danlu.adapters.errors import OutOfMemory, ServeError
 from danlu.adapters.wire.generation import Usage
 from danlu.worker.job import Piece
-from danlu.worker.outbox import Outbox
+from danlu.worker.outbox import Outbox, ThreadOutbox
 
 pytestmark = pytest.mark.anyio
 
@@ -114,3 +114,32 @@ def test_an_engine_survives_a_loop_that_is_gone() -> None:
     box.put(a_piece("a"))
     box.close()
     assert box.closed
+
+
+def test_a_thread_reads_every_piece_then_the_end() -> None:
+    box = ThreadOutbox()
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.extend(piece.text for piece in box))
+    reader.start()
+    box.put(a_piece("a"))
+    box.put(a_piece("b"))
+    box.close()
+    reader.join(10)
+    assert got == ["a", "b"]
+
+
+def test_a_thread_reads_the_error_after_the_last_piece() -> None:
+    box = ThreadOutbox()
+    box.put(a_piece("a"))
+    box.close(OutOfMemory("full"))
+    pieces = iter(box)
+    assert next(pieces).text == "a"
+    with pytest.raises(OutOfMemory, match="full"):
+        next(pieces)
+
+
+def test_a_thread_that_leaves_is_seen() -> None:
+    box = ThreadOutbox()
+    assert not box.abandoned
+    box.leave()
+    assert box.abandoned

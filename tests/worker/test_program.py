@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from support.checkpoints import lay_checkpoint
 from support.processes import STOP, Program, answers, free_port, wait_for
 from support.served import served
 from support.workers import ask, frames_in
@@ -52,8 +53,7 @@ class Registry:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A directory that passes for a model's."""
-    (tmp_path / "config.json").write_text("{}")
-    return tmp_path
+    return lay_checkpoint(tmp_path)
 
 
 def fake(model: Path, *flags: str, **env: str) -> Program:
@@ -80,6 +80,22 @@ def last_words(program: Program) -> str:
     assert program.wait_to_end() == 2
     assert "Traceback" not in program.output
     return program.output.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["danlu.worker", "danlu.cli"])
+def test_without_the_libraries_of_models_it_is_said_where_they_are(
+    program: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
+    flags = ("--model-path", str(model), "--device", "cpu")
+    with Program.ours(
+        program, *flags, env={"PYTHONPATH": str(tmp_path), "DANLU_WORKER_PORT": "0"}
+    ) as started:
+        said = last_words(started)
+        assert said.endswith(
+            "torch is not installed; the worker's packages come with danlu[worker]"
+        )
 
 
 @pytest.mark.parametrize(

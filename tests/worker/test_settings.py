@@ -90,6 +90,7 @@ def test_a_flag_that_asks_for_nothing_is_let_through(flag: str) -> None:
         (("--port", "x"), "--port wants integer, not 'x'"),
         (("--limit-worker-concurrency", "0"), "wants at least 1, not 0"),
         (("--dtype", "int8"), "wants one of float32, float16, bfloat16, not 'int8'"),
+        (("--chatglm-generation", "4"), "wants at most 3, not 4"),
         (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
         (("--heart-beat-interval", "0"), "wants at least 0.1, not 0"),
     ],

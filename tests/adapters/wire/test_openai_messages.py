@@ -76,3 +76,9 @@ def test_what_is_no_text_is_refused_by_its_place(message: dict[str, Any], field:
 def test_messages_are_a_list_of_objects(messages: Any) -> None:
     with pytest.raises(BadRequest, match="messages"):
         parse(ChatRequest, {"model": "m", "messages": messages})
+
+
+def test_a_text_that_no_tokenizer_reads_is_not_asked_to_be_a_list() -> None:
+    with pytest.raises(BadRequest) as caught:
+        flat({"role": "user", "content": "\ud800"})
+    assert str(caught.value).endswith("there is half a surrogate pair at character 0")

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from support.api import api_of
-from support.generators import OurWorker, StockWorker
+from support.generators import UNKNOWN_TOKEN, OurWorker, StockWorker
 from support.script import NAME
 from support.stack import events_of
 
@@ -63,6 +63,11 @@ def test_token_ids_go_to_our_worker_as_they_are(ours: Plane) -> None:
     assert ours.ask([1, 2]).status_code == 200
     assert ours.worker.bodies[-1]["prompt_token_ids"] == [1, 2]
     assert len(ours.ask([[1], [2]]).json()["choices"]) == 2
+
+
+def test_token_ids_that_our_worker_refuses_are_the_clients_prompt(ours: Plane) -> None:
+    error = ours.ask([UNKNOWN_TOKEN]).json()["error"]
+    assert (error["message"], error["param"]) == ("99 is too large - 'prompt'", "prompt")
 
 
 def test_token_ids_are_refused_for_a_stock_worker(stock: Plane) -> None:

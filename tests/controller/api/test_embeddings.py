@@ -9,9 +9,10 @@ import pytest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from support.api import api_of
-from support.generators import OurWorker, StockWorker, Worker
+from support.generators import OurWorker, StockWorker, Worker, refusal
 from support.script import NAME, VECTOR
 
+from danlu.adapters.errors import BadRequest
 from danlu.controller.api.settings import ApiSettings
 
 PACKED = base64.b64encode(struct.pack("<2f", *VECTOR)).decode()
@@ -30,6 +31,15 @@ class Packing(OurWorker):
 class Short(StockWorker):
     def embed(self, body: dict[str, Any]) -> Response:
         return JSONResponse({"embedding": [], "token_num": 0})
+
+
+class Choosy(OurWorker):
+    """Refuses empty texts by their place in what it was sent."""
+
+    def embed(self, body: dict[str, Any]) -> Response:
+        if "" not in body["input"]:
+            return super().embed(body)
+        return refusal(BadRequest(f"'input[{body['input'].index('')}]' is empty"))
 
 
 class Without(StockWorker):
@@ -69,6 +79,14 @@ def test_texts_go_to_the_worker_in_batches() -> None:
     assert [body["input"] for body in worker.bodies] == [["a", "b"], ["c"]]
     assert [one["index"] for one in told["data"]] == [0, 1, 2]
     assert told["usage"] == {"prompt_tokens": 8, "total_tokens": 8}
+
+
+def test_a_text_that_is_refused_is_named_by_its_place_in_the_request() -> None:
+    with api_of(Choosy(), settings=ApiSettings(embedding_batch_size=2)) as (url, _):
+        answer = ask(url, input=["a", "b", "c", ""])
+    error = answer.json()["error"]
+    assert (answer.status_code, error["message"]) == (400, "'input[3]' is empty")
+    assert error["param"] == "input[3]"
 
 
 def test_a_worker_without_embeddings_is_said_to_have_none() -> None:

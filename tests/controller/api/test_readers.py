@@ -2,19 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from starlette.requests import ClientDisconnect
-from starlette.types import Message
 from support.api import FakeBackend, api_of
 from support.generators import OurWorker, StockWorker, Worker
 from support.processes import wait_for
 from support.script import NAME
-
-from danlu.controller.api.readers import EventStream, attended
 
 READERS = 100
 
@@ -78,82 +74,3 @@ async def test_a_reader_who_gives_up_before_the_first_word_is_no_longer_served(
 def body_count(fields: dict[str, Any]) -> int:
     count: int = fields.get("n", 1)
     return count
-
-
-async def silence() -> Message:
-    await asyncio.Event().wait()
-    raise AssertionError("nobody sets it")
-
-
-async def disconnect() -> Message:
-    return {"type": "http.disconnect"}
-
-
-@pytest.mark.anyio
-async def test_work_that_is_done_is_given_to_its_reader() -> None:
-    async def work() -> int:
-        return 5
-
-    assert await attended(silence, work()) == 5
-
-
-@pytest.mark.anyio
-async def test_an_error_of_the_work_is_its_readers() -> None:
-    async def work() -> None:
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        await attended(silence, work())
-
-
-@pytest.mark.anyio
-async def test_work_has_ended_when_its_reader_is_said_to_have_left() -> None:
-    ended: list[str] = []
-
-    async def work() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0)
-            ended.append("work")
-
-    with pytest.raises(ClientDisconnect):
-        await attended(disconnect, work())
-    assert ended == ["work"]
-
-
-@pytest.mark.anyio
-async def test_a_defect_in_the_middle_of_a_stream_is_an_error_and_an_end(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def events() -> AsyncGenerator[bytes]:
-        yield b"data: 1\n\n"
-        raise KeyError("secret detail")
-
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await EventStream(events())({"type": "http"}, silence, send)
-    body = b"".join(message.get("body", b"") for message in sent).decode()
-    assert sent[0]["status"] == 200
-    assert "internal error: KeyError" in body and "secret" not in body
-    assert body.endswith("data: [DONE]\n\n") and sent[-1]["more_body"] is False
-    assert "fault in a stream" in caplog.text
-
-
-@pytest.mark.anyio
-async def test_nothing_is_sent_before_the_first_event() -> None:
-    async def events() -> AsyncGenerator[bytes]:
-        raise ValueError("at once")
-        yield b""
-
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    with pytest.raises(ValueError, match="at once"):
-        await EventStream(events())({"type": "http"}, silence, send)
-    assert sent == []

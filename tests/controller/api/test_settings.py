@@ -59,10 +59,11 @@ def test_our_variables_win_over_fastchats_and_flags_over_both() -> None:
         (["--controller-address", "somewhere"], "wants a URL such as http://10.0.0.1:21001"),
         (["--port", "many"], "many"),
         (["--port", "70000"], "70000"),
-        (["--allowed-origins", "*"], r"'\*' is not a JSON list"),
+        (["--allowed-origins", "*"], r"--allowed-origins: '\*' is not a JSON list"),
         (["--allowed-origins", "[5]"], r"\[5\]"),
         (["--embedding-batch-size", "0"], "0"),
         (["--worker-timeout", "0"], "0"),
+        (["--api-keys", " , "], "--api-keys: there is no key in it"),
         (["--colour", "red"], "--colour"),
     ],
 )
@@ -77,7 +78,7 @@ def test_keys_are_known_but_cannot_be_read_out() -> None:
     assert "" not in keys and "sk" not in keys and "sk-one,sk-two" not in keys
     shown = repr(keys) + str(keys) + repr(vars(keys)) + repr(ApiSettings(api_keys=keys))
     assert "sk-" not in shown
-    assert not ApiKeys(" , ")
+    assert not ApiKeys("")
 
 
 def test_words_are_a_json_list() -> None:

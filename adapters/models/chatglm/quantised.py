@@ -1,0 +1,60 @@
+"""The original's int4 and int8 weights made dense: rows of integers, and a scale for each row.
+
+A weight [n, k] is stored as int8 [n, k], or as int8 [n, k / 2] whose bytes hold two columns each,
+the even one in the upper half; beside it lies `weight_scale` [n]. Both may be in different files.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from ...errors import StartError
+from .names import Part
+
+SCALE = "_scale"  # behind the name of its weight
+
+Named = tuple[str, torch.Tensor]
+
+
+def dequantised(
+    tensors: Iterable[Named], table: Mapping[str, Part], bits: int, where: Path
+) -> Iterator[Named]:
+    """The same tensors, those that are quantised by `table` as float32.
+
+    Raises StartError, which names the directory `where`, for a half of a pair or a misfit.
+    """
+    halves: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors:
+        weight = name.removesuffix(SCALE)
+        if weight not in table or not table[weight].quantised:
+            yield name, tensor
+            continue
+        halves[name] = tensor
+        if weight in halves and weight + SCALE in halves:
+            pair = halves.pop(weight), halves.pop(weight + SCALE)
+            yield weight, _dense(*pair, bits, f"{where}: {weight}")
+    for name in halves:
+        other = name.removesuffix(SCALE) if name.endswith(SCALE) else name + SCALE
+        raise StartError(f"{where} has {name} without {other}; a quantised weight is both")
+
+
+def unpacked(pairs: torch.Tensor) -> torch.Tensor:
+    """int4 columns, two in each byte of int8 [n, k / 2], as int8 [n, k]."""
+    upper, lower = pairs >> 4, (pairs << 4) >> 4  # of signed bytes: the sign is kept
+    return torch.stack((upper, lower), dim=-1).flatten(1)
+
+
+def _dense(weight: torch.Tensor, scale: torch.Tensor, bits: int, what: str) -> torch.Tensor:
+    if weight.dtype != torch.int8 or weight.dim() != 2 or scale.shape != weight.shape[:1]:
+        raise StartError(
+            f"{what} is {kind_of(weight)} with a scale of {kind_of(scale)}; "
+            f"quantization_bit={bits} takes rows of int8 and a number for each"
+        )
+    rows = unpacked(weight) if bits == 4 else weight
+    return rows.to(torch.float32).mul_(scale.to(torch.float32)[:, None])
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """For a sentence: "float16 [65024, 4096]"."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
