@@ -21,6 +21,9 @@ def preload() -> None:
     for library in sorted(LIBRARIES.glob("lib*.so")):
         if library.name != "libnpusim.so":
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    from . import threads
+
+    threads.mark_all()
 
 
 def autoload() -> None:

@@ -5,8 +5,6 @@ The structures mirror native/state.h.
 
 import ctypes
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 DRIVER_ERROR = 507899  # ACL's number for a driver that gave up on the card
@@ -112,12 +110,7 @@ def unbind() -> None:
     ctypes.CDLL("libascendcl.so").npusim_unbind()
 
 
-@contextmanager
-def of(directory: Path, pid: int) -> Iterator[State]:
-    """The machine of the process `pid`, started with NPUSIM_STATE=directory."""
-    with (directory / str(pid)).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-        state = State.from_buffer(memory)
-        try:
-            yield state
-        finally:
-            del state  # a mapping that is looked at cannot be closed
+def of(directory: Path, pid: int) -> State:
+    """The machine of the process `pid`, started with NPUSIM_STATE=directory; outlives its end."""
+    with (directory / str(pid)).open("r+b") as file:
+        return State.from_buffer(mmap.mmap(file.fileno(), 0))

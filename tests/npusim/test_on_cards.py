@@ -24,7 +24,7 @@ MACHINES: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "Ascend 910B4, CANN 8.2": ({"NPUSIM_CANN": "8.2.RC1"}, IN_ONE_PROCESS),
     "Ascend 910B4, CANN 8.3": (
         {"NPUSIM_CANN": "8.3.RC1"},
-        IN_ONE_PROCESS,
+        (*IN_ONE_PROCESS, "test_stack.py"),
     ),
     "Ascend 310P3": (
         {"NPUSIM_CANN": "8.2.RC1", "NPUSIM_SOC": "Ascend310P3"},

@@ -15,18 +15,8 @@ from typing import Any
 cann = ctypes.CDLL("libascendcl.so")  # the fake one, in memory since boot
 
 
-def watch() -> None:
-    """From now on; the threads that run already are marked as Python's by the next call each."""
-    import torch
-
-    npu: Any = torch.npu  # type: ignore[attr-defined]
-    cann.npusim_python_thread(threading.current_thread().name.encode())
-    _mark_new_threads()
-    npu.set_device = npu.utils.set_device = _choosing(npu.set_device)
-    npu.device = _watched(npu.device)
-
-
-def _mark_new_threads() -> None:
+def mark_all() -> None:
+    """This thread, which is the main one, and every one that threading starts from now on."""
     thread: Any = threading.Thread
     begin = thread._bootstrap_inner
 
@@ -35,6 +25,16 @@ def _mark_new_threads() -> None:
         begin(self)
 
     thread._bootstrap_inner = begin_marked
+    cann.npusim_python_thread(threading.current_thread().name.encode())
+
+
+def watch() -> None:
+    """Note when a thread chooses a card, now that torch.npu is there."""
+    import torch
+
+    npu: Any = torch.npu  # type: ignore[attr-defined]
+    npu.set_device = npu.utils.set_device = _choosing(npu.set_device)
+    npu.device = _watched(npu.device)
 
 
 def _choosing(set_device: Callable[..., None]) -> Callable[..., None]:
