@@ -35,4 +35,4 @@ test: lint ## the whole suite
 	$(BIN)/pytest -q
 
 clean: ## remove what was built, keep nothing
-	rm -rf $(VENV) .venv-fschat .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-fschat .venv-npusim .cache .mypy_cache .ruff_cache .pytest_cache

@@ -14,7 +14,8 @@ ServeError                   500  50001  server_error
 ├── NotReady                 503  50005
 ├── OutOfMemory              503  50002
 ├── WorkerLost               502  50006
-│   └── WorkerUnreachable    502  50006
+│   ├── WorkerUnreachable    502  50006
+│   └── DeviceLost           502  50006
 └── WorkerSilent             504  50006
 
 A class states the facts, the raiser writes the sentence. The numbers are FastChat's
@@ -108,6 +109,12 @@ class WorkerUnreachable(WorkerLost):
     """Nothing listens at the worker's address: it is dead, not slow."""
 
     slug = "worker_unreachable"
+
+
+class DeviceLost(WorkerLost):
+    """The worker's card answers nothing more: the worker ends, and is to be started again."""
+
+    slug = "device_lost"
 
 
 class WorkerSilent(ServeError):

@@ -33,6 +33,8 @@ class UpSettings:
     controller_port: int = knob(21001, "port of the controller", low=0, high=65535)
     worker_host: str = knob("127.0.0.1", "address of the worker; it knows no passwords")
     worker_port: int = knob(21002, "port of the worker", low=0, high=65535)
+    gpus: str = knob("", "cards that get a worker each, such as 0,1; for --device npu or cuda")
+    num_gpus: int | None = knob(None, "so many cards get a worker each, from card 0 on", low=1)
     heart_beat_interval: float = knob(
         5.0,
         "seconds between the worker's heart-beats; a restarted controller knows it again that soon",
@@ -56,6 +58,15 @@ class UpSettings:
     @property
     def worker_url(self) -> str:
         return here(self.worker_host, self.worker_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One worker's name among the programs, its port, and the flags that give it its card."""
+
+    name: str
+    port: int
+    flags: tuple[str, ...] = ()
 
 
 PLAIN = "the programs of `up` speak plain HTTP; put a reverse proxy before the page"
@@ -129,20 +140,14 @@ def claim_ports(settings: UpSettings) -> UpSettings:
         )
 
 
-def programs(settings: UpSettings, worker_flags: Sequence[str]) -> tuple[Program, ...]:
+def programs(
+    settings: UpSettings, worker_flags: Sequence[str], seats: Sequence[Seat]
+) -> tuple[Program, ...]:
     """In the order in which they start; they are stopped in the reverse one."""
     controller = [
         *("--host", settings.controller_host, "--port", str(settings.controller_port)),
         *("--api-host", settings.api_host, "--api-port", str(settings.api_port)),
         *("--drain-seconds", str(settings.drain_seconds)),
-    ]
-    worker = [
-        *("--model-path", settings.model_path),
-        *("--host", settings.worker_host, "--port", str(settings.worker_port)),
-        *("--controller-address", settings.controller_url),
-        *("--heart-beat-interval", str(settings.heart_beat_interval)),
-        *("--drain-seconds", str(settings.drain_seconds)),
-        *worker_flags,
     ]
     page = [
         *("--host", settings.host, "--port", str(settings.port)),
@@ -150,9 +155,24 @@ def programs(settings: UpSettings, worker_flags: Sequence[str]) -> tuple[Program
     ]
     return (
         _program("controller", controller, f"{settings.controller_url}/health"),
-        _program("worker", worker, f"{settings.worker_url}/ready", ("controller",)),
+        *(_worker(settings, seat, worker_flags) for seat in seats),
         _program("webui", page, f"{settings.page_url}/health", ("controller",)),
     )
+
+
+def _worker(settings: UpSettings, seat: Seat, flags: Sequence[str]) -> Program:
+    argv = [
+        *("--model-path", settings.model_path),
+        *("--host", settings.worker_host, "--port", str(seat.port)),
+        *("--controller-address", settings.controller_url),
+        *("--heart-beat-interval", str(settings.heart_beat_interval)),
+        *("--drain-seconds", str(settings.drain_seconds)),
+        *seat.flags,
+        *flags,
+    ]
+    ready = f"{here(settings.worker_host, seat.port)}/ready"
+    program = _program("worker", argv, ready, ("controller",))
+    return dataclasses.replace(program, name=seat.name)
 
 
 def _program(

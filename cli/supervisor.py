@@ -59,9 +59,15 @@ class _Kept:
     program: Program
     restarts: Restarts
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    served: bool = False  # it has been ready once
     child: Child | None = None
     ready_at: float | None = None
     last_words: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What several programs have in common that differ by a number: worker of worker-1."""
+        return self.program.name.partition("-")[0]
 
 
 class Supervisor:
@@ -84,6 +90,7 @@ class Supervisor:
         self._kept: Mapping[str, _Kept] = {
             program.name: _Kept(program, Restarts(restarts)) for program in programs
         }
+        self._longest_pause = restarts.longest_pause
         self._show, self._look, self._grace, self._clock = show, look, grace, clock
         self._stopping = asyncio.Event()
 
@@ -129,11 +136,17 @@ class Supervisor:
             ready_at, kept.ready_at = kept.ready_at, None
             lasted = 0.0 if ready_at is None else self._clock() - ready_at
             verdict = kept.restarts.ended(status, lasted)
-            if isinstance(verdict, Enough):
+            if isinstance(verdict, Enough) and not self._can_be_missed(kept):
                 raise _failure(kept, status)
+            pause = self._longest_pause if isinstance(verdict, Enough) else verdict.pause
             name, how = kept.program.name, manner(status)
-            self._show.note(f"{name} ended with {how}; it is started again in {verdict.pause:g} s")
-            await asyncio.sleep(verdict.pause)
+            self._show.note(f"{name} ended with {how}; it is started again in {pause:g} s")
+            await asyncio.sleep(pause)
+
+    def _can_be_missed(self, kept: _Kept) -> bool:
+        """It has served, and another one of its kind serves now: one card out of several."""
+        twins = (k for k in self._kept.values() if k is not kept and k.kind == kept.kind)
+        return kept.served and any(twin.ready.is_set() for twin in twins)
 
     async def _run_once(self, kept: _Kept) -> int:
         """The status of one run; a cancelled one is stopped before this returns."""
@@ -164,6 +177,7 @@ class Supervisor:
         kept.ready_at = self._clock()
         self._show.settled(name)
         self._show.note(f"{name} is ready")
+        kept.served = True
         kept.ready.set()
 
 
@@ -181,5 +195,5 @@ async def _ended(keeper: "asyncio.Task[None]") -> Exception | None:
 def _failure(kept: _Kept, status: int) -> Exception:
     name, words = kept.program.name, kept.last_words
     if status == CANNOT_START:
-        return StartError(f"{name} cannot start: {words.removeprefix(f'danlu-{name}: ')}")
+        return StartError(f"{name} cannot start: {words.removeprefix(f'danlu-{kept.kind}: ')}")
     return GaveUp(f"{name} keeps ending, at last with {manner(status)}; its lines above say why")

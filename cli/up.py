@@ -25,6 +25,7 @@ from .demo import demo_model
 from .demo_chatglm2 import chatglm2_model
 from .display import Display
 from .readiness import look
+from .seats import seats
 from .stack import REFUSED, UpSettings, check_variables, claim_ports, programs, split_flags
 from .supervisor import LOOK_EVERY, GaveUp, Supervisor
 
@@ -55,7 +56,7 @@ async def up(settings: UpSettings, worker_flags: Sequence[str], display: Display
     """Serve until SIGINT or SIGTERM; raises StartError or SystemExit for what cannot go on."""
     async with httpx.AsyncClient(trust_env=False) as client:
         supervisor = Supervisor(
-            programs(settings, worker_flags),
+            programs(settings, worker_flags, seats(settings)),
             display,
             partial(look, client),
             grace=settings.drain_seconds + CLOSING,

@@ -9,10 +9,12 @@ from ..adapters.host import logs, program
 from ..adapters.host.serving import bind
 from .checks import checked
 from .engines import load_engine
-from .hosting import Loader, host
+from .hosting import End, Loader, host
 from .loading import Progress
 from .settings import worker_settings
 from .showing import Shown
+
+DEVICE_LOST = 74  # the exit status; sysexits.h: an error of input or output
 
 
 def main(load: Loader = load_engine) -> int:
@@ -26,15 +28,17 @@ def _work(load: Loader) -> None:
     logs.configure("worker", settings.log_dir, level)
     sock = bind(settings.host, settings.port)
     progress = Progress(Shown(settings.names[0], sys.stderr if sys.stderr.isatty() else None))
-    if not asyncio.run(host(settings, sock, load, progress)):
-        _leave_loading_behind()
+    end = asyncio.run(host(settings, sock, load, progress))
+    if end is not End.SERVED:
+        _leave(DEVICE_LOST if end is End.LOST else 0)
 
 
-def _leave_loading_behind() -> None:
-    """End now: the interpreter's own way out would trip over a thread in the middle of torch."""
+def _leave(status: int) -> None:
+    """End now: the interpreter's own way out would trip over a thread in the middle of torch, or
+    over a device that answers nothing."""
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,33 @@
 """Threads that are bound to a device for life. Nothing else in the worker touches the device."""
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from ..adapters.devices.device import Device
+from ..adapters.errors import ServeError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class BoundPool:
     """Takes calls from any thread and runs them in order, `size` at a time, each on one thread.
 
-    A device's context belongs to a thread: it is bound when the thread is born, and looked at
-    before every call, because a thread without one works on another card without a word.
+    A device's context belongs to a thread: it is bound when the thread is born, and the device is
+    asked for it before every call, because a thread without one works on another card without a
+    word.
     """
 
     def __init__(self, device: Device, size: int) -> None:
         self._device = device
-        self._thread = threading.local()
         self._pool = ThreadPoolExecutor(
             max_workers=size,
             thread_name_prefix=f"{device.name}-request",
-            initializer=self._bind,
+            initializer=device.bind_thread,
         )
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
@@ -34,10 +38,15 @@ class BoundPool:
         """Drop what waits; what runs ends by itself, and the threads with it."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _bind(self) -> None:
-        self._device.bind_thread()
-        self._thread.bound = True
-
     def _run(self, call: Callable[[], T]) -> T:
-        assert getattr(self._thread, "bound", False), "a thread that is not bound to the device"
+        found = self._device.where()
+        if found != self._device.name:
+            self._device.bind_thread()  # for the next call, which looks again
+            raise ServeError(_strayed(found, self._device.name))
         return call()
+
+
+def _strayed(found: str, wanted: str) -> str:
+    name = threading.current_thread().name
+    log.error("thread strayed thread=%s device=%s found=%s", name, wanted, found)
+    return f"the engine's thread {name} was bound to {found}, not to {wanted}; nothing was computed"

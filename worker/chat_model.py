@@ -28,7 +28,8 @@ from .loading import Progress
 from .outbox import ThreadOutbox
 from .settings import WorkerSettings
 from .showing import Shown
-from .thread_engine import ThreadEngine, load
+from .thread_engine import ThreadEngine
+from .weights import load
 
 PROBE = "你好, hello 123"  # two tokenizers that read it alike are taken for one
 

@@ -55,7 +55,8 @@ def check_device(settings: WorkerSettings) -> None:
     if settings.num_gpus > 1:
         raise StartError(
             f"--num-gpus {settings.num_gpus} is not supported: a worker serves one card; "
-            f"start one worker a card, with --device {device.partition(':')[0]}:0 and so on"
+            f"start one worker a card, with --device {device.partition(':')[0]}:0 and so on, "
+            f"or all of them with danlu up --num-gpus {settings.num_gpus}"
         )
     if settings.gpus:
         _check_gpus(settings.gpus, device)
@@ -65,7 +66,7 @@ def _check_gpus(gpus: str, device: str) -> None:
     if not gpus.isdecimal():
         raise StartError(
             f"--gpus {gpus!r} is not supported: a worker serves one card; "
-            "start one worker a card, with --gpus 0 and so on"
+            "start one worker a card, with --gpus 0 and so on, or all of them with danlu up"
         )
     if device not in ("cuda", "npu"):
         raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")

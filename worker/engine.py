@@ -35,10 +35,12 @@ class Embeddings:
 class Engine(Protocol):
     """Owns the model and the device. Every method may be called from any thread, none blocks long.
 
-    `admit` and `count` are host work of milliseconds; they raise BadRequest and its kin.
+    `admit` and `count` are host work of milliseconds; they raise BadRequest and its kin. `lost` is
+    done once the device is lost: whatever is asked after that ends with DeviceLost.
     """
 
     card: ModelCard
+    lost: "Future[None]"
 
     def admit(self, body: GenerateBody) -> Job:
         """The job that `body` asks for; raises BadRequest, OutOfRange or PromptTooLong."""

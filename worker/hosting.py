@@ -1,6 +1,7 @@
 """One worker's life: listen, load, register, serve, drain. Knows no route and no model."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -8,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from enum import Enum
 
 from ..adapters.devices.static_tls import cure
-from ..adapters.errors import StartError
+from ..adapters.errors import DeviceLost, StartError
 from ..adapters.host.http import Http
 from ..adapters.host.serving import Listener, serve, tls_from
 from ..adapters.host.systemd import notify
@@ -26,13 +28,22 @@ log = logging.getLogger(__name__)
 CLOSING = 5.0  # seconds that answers get to carry the error of an engine that was closed on them
 REMEDY = "it is on another machine; set --host 0.0.0.0, or --worker-address"
 
+
+class End(Enum):
+    """How a worker's life ended; after all but the first there are threads left to leave behind."""
+
+    SERVED = "stopped, with every answer finished or ended"
+    LEFT = "stopped while the model was still being loaded"
+    LOST = "without its device; it is to be started again"
+
+
 Loader = Callable[[WorkerSettings, Progress], Engine]
 
 
 async def host(
     settings: WorkerSettings, sock: socket.socket, load: Loader, progress: Progress
-) -> bool:
-    """Serve until a stop signal; False if that came while the model was still being loaded.
+) -> End:
+    """Serve until a stop signal, or until the device is lost.
 
     Raises StartError if the model cannot be loaded. Questions about the worker are answered from
     the first moment on, questions to the model once it is there.
@@ -44,16 +55,29 @@ async def host(
     except StartError:
         await serving
         raise
+    except DeviceLost as exc:
+        log.error("%s", exc)
+        await serving
+        return End.LOST
     if engine is None:
         await serving
-        return False
+        return End.LEFT
     try:
         await life.be_known(engine)
+        if engine.lost.done():
+            return await _without_device(serving)
         await asyncio.wait({serving}, timeout=settings.drain_seconds)
     finally:
         await asyncio.to_thread(engine.close)
     await serving
-    return True
+    return End.SERVED
+
+
+async def _without_device(serving: "asyncio.Task[None]") -> End:
+    """Answers get to say what happened; a thread that hangs in the driver is not waited for."""
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait({serving}, timeout=CLOSING)
+    return End.LOST
 
 
 class _Life:
@@ -96,7 +120,7 @@ class _Life:
         try:
             engine = arrived.result()
         except Exception as exc:
-            error = cure(exc) or _start_error(self._settings, exc)
+            error = cure(exc) or _reason(self._settings, exc)
             signal.raise_signal(signal.SIGTERM)  # the way out that everybody takes
             raise error from exc
         log.info("model ready seconds=%.1f", time.perf_counter() - started)
@@ -104,7 +128,9 @@ class _Life:
         return engine
 
     async def be_known(self, engine: Engine) -> None:
-        """In the controllers' registries until the stop."""
+        """In the controllers' registries until the stop, or until the device is lost."""
+        loop = asyncio.get_running_loop()
+        engine.lost.add_done_callback(lambda _: _tell(loop, self._stopping))
         names = self._settings.names
         notify("READY=1\nSTATUS=serving " + ", ".join(names))
         controllers = () if self._settings.no_register else self._settings.controller_address
@@ -134,12 +160,17 @@ def _in_a_thread(work: Callable[[], Engine]) -> "Future[Engine]":
     return future
 
 
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
+        loop.call_soon_threadsafe(event.set)
+
+
 async def _result(future: "Future[Engine]") -> Engine:
     return await asyncio.wrap_future(future)
 
 
-def _start_error(settings: WorkerSettings, exc: Exception) -> StartError:
-    if isinstance(exc, StartError):
+def _reason(settings: WorkerSettings, exc: Exception) -> StartError | DeviceLost:
+    if isinstance(exc, StartError | DeviceLost):
         return exc
     log.error("loading failed", exc_info=exc)
     words = (str(exc).splitlines() or [""])[0] or "no reason given"

@@ -4,18 +4,19 @@ It serves whatever transformers can generate with. Requests share the weights an
 batch, so the tokens of one are the same whatever else runs.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from ..adapters.devices.device import Device, device_named
-from ..adapters.devices.explain import explain
-from ..adapters.errors import NotReady, OutOfMemory, ServeError, StartError
-from ..adapters.models.loading import LoadedModel, load_model
+from ..adapters.devices.explain import meaning_of, told
+from ..adapters.devices.fault import Fault
+from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError
+from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
 from .admission import HONOURED, Admission
 from .bound_pool import BoundPool
@@ -28,13 +29,13 @@ from .loading import Progress
 from .outbox import Box
 from .settings import WorkerSettings
 from .vocabulary import Vocabulary
+from .weights import load, lost
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 GIB = 2**30
-READING = 0.95  # of the time goes into the weights, and the rest into what is made of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Manner:
 
 
 def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
-    """The engine for these settings, its model loaded; raises StartError. Takes its time.
+    """The engine for these settings, its model loaded; raises StartError, or DeviceLost where
+    another try may go well. Takes its time.
 
     Binds the calling thread to the device: call it on one that does nothing else.
     """
@@ -70,43 +72,6 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> "ThreadEngine":
         device.free_memory() / GIB,
     )
     return engine
-
-
-def load(settings: WorkerSettings, device: Device, progress: Progress) -> LoadedModel:
-    """The model for these settings; binds the calling thread to the device."""
-    _bind(device)
-    return load_model(
-        Path(settings.model_path),
-        device.name,
-        dtype=settings.dtype,
-        context_length=settings.context_length,
-        trust_remote_code=settings.trust_remote_code,
-        chatglm_generation=settings.chatglm_generation,
-        report=lambda fraction, detail: progress.set(READING * fraction, detail),
-    )
-
-
-def _bind(device: Device) -> None:
-    try:
-        device.bind_thread()
-    except Exception as exc:  # whatever the vendor's library raises
-        raise StartError(f"--device {device.name} cannot be used: {_told(exc)}") from exc
-
-
-def _failure(exc: BaseException) -> ServeError:
-    return ServeError(f"the engine failed: {type(exc).__name__}: {_told(exc)}")
-
-
-def _told(exc: BaseException) -> str:
-    """What an error says; of one that can be explained, its first line and what it means."""
-    meaning = _meaning(exc)
-    return f"{str(exc).splitlines()[0]}{meaning}" if meaning else str(exc)
-
-
-def _meaning(exc: BaseException) -> str:
-    """`; that is …` for an error that the vendor's library explains by a number only."""
-    explained = explain(str(exc))
-    return f"; that is: {explained}" if explained else ""
 
 
 class ThreadEngine:
@@ -144,6 +109,7 @@ class ThreadEngine:
         self._boxes: set[Box] = set()  # of jobs running and waiting
         self._texts: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
+        self.lost: Future[None] = Future()
 
     def admit(self, body: GenerateBody) -> Job:
         return self._admission.admit(body)
@@ -198,6 +164,8 @@ class ThreadEngine:
 
     def _go_on(self) -> None:
         """Before every step: stop if the engine does, else take a fair share of the device."""
+        if self.lost.done():
+            raise lost(self._device)
         if self._closing.is_set():
             raise self._closed()
         self._device.share(min(self.queue_length(), self._manner.concurrency))
@@ -213,21 +181,37 @@ class ThreadEngine:
             raise
         except Exception as exc:
             error = self._explained(exc)
-        self._device.release_memory()
+        if not isinstance(error, DeviceLost):
+            self._device.release_memory()
         raise error
 
     def _explained(self, exc: Exception) -> ServeError:
-        if self._device.is_out_of_memory(exc):
+        fault = self._device.fault(exc)
+        if fault is Fault.LOST or self.lost.done():
+            return self._lose(exc)
+        if fault is Fault.OUT_OF_MEMORY:
             log.warning("out of memory device=%s: %s", self._device.name, str(exc))
             return OutOfMemory(
                 f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
             )
-        log.exception("request failed%s", _meaning(exc))
+        log.exception("request failed%s", meaning_of(exc))
         return _failure(exc)
 
+    def _lose(self, exc: Exception) -> DeviceLost:
+        """The first thread to find out ends every answer: another one may hang in the driver."""
+        error = lost(self._device)
+        with contextlib.suppress(InvalidStateError):
+            self.lost.set_result(None)
+            log.error("device lost device=%s: %s", self._device.name, str(exc))
+            for box in tuple(self._boxes):
+                self._settle(box, error)
+        return error
+
     def _settle(self, box: Box, error: ServeError | None) -> None:
-        self._boxes.discard(box)
-        box.close(error)
+        """Close the box, unless the loss of the device has closed it."""
+        with contextlib.suppress(KeyError):
+            self._boxes.remove(box)
+            box.close(error)
 
     def _error(self, done: "Future[None]") -> ServeError | None:
         if done.cancelled():
@@ -241,3 +225,7 @@ class ThreadEngine:
         if self._closing.is_set():
             return NotReady("this worker is stopping; ask another one")
         return ServeError(f"no thread can be bound to {self._device.name} any more")
+
+
+def _failure(exc: BaseException) -> ServeError:
+    return ServeError(f"the engine failed: {type(exc).__name__}: {told(exc)}")

@@ -5,6 +5,7 @@ import os
 import torch
 
 from .device import Device
+from .fault import Fault
 
 
 class CPU:
@@ -16,6 +17,7 @@ class CPU:
     """
 
     name = "cpu"
+    bfloat16 = True
 
     def __init__(self, cores: int = 0, fixed: bool | None = None) -> None:
         self._cores = cores or torch.get_num_threads()
@@ -23,6 +25,9 @@ class CPU:
 
     def bind_thread(self) -> None:
         """A thread of the host is bound to the host."""
+
+    def where(self) -> str:
+        return self.name
 
     def share(self, running: int) -> None:
         threads = max(1, self._cores // max(1, running))
@@ -37,10 +42,11 @@ class CPU:
     def release_memory(self) -> None:
         """torch's CPU allocator keeps nothing."""
 
-    def is_out_of_memory(self, exc: BaseException) -> bool:
-        return isinstance(exc, MemoryError | torch.OutOfMemoryError) or (
+    def fault(self, exc: BaseException) -> Fault | None:
+        full = isinstance(exc, MemoryError | torch.OutOfMemoryError) or (
             isinstance(exc, RuntimeError) and "not enough memory" in str(exc)
         )
+        return Fault.OUT_OF_MEMORY if full else None
 
 
 class CPUs:

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Protocol
 
 from ..errors import StartError
+from .fault import Fault
 
 log = logging.getLogger(__name__)
 
@@ -14,8 +15,20 @@ class Device(Protocol):
 
     name: str
 
+    @property
+    def bfloat16(self) -> bool:
+        """Whether it computes with bfloat16; asked on a thread that is bound to it."""
+        ...
+
     def bind_thread(self) -> None:
         """Give the calling thread its device context; once, before it touches the device."""
+        ...
+
+    def where(self) -> str:
+        """The name of the device that the calling thread is bound to, NOWHERE if to none.
+
+        Looks, and changes nothing: no context comes into being.
+        """
         ...
 
     def share(self, running: int) -> None:
@@ -30,7 +43,9 @@ class Device(Protocol):
         """Give back what the allocator keeps for later."""
         ...
 
-    def is_out_of_memory(self, exc: BaseException) -> bool: ...
+    def fault(self, exc: BaseException) -> Fault | None:
+        """What `exc` says about the device; None if it says nothing."""
+        ...
 
 
 class Kind(Protocol):
@@ -52,6 +67,7 @@ KINDS = {  # in the order in which `auto` looks; only what is asked for is impor
     "cuda": (".cuda", "CUDAs"),
     "cpu": (".cpu", "CPUs"),
 }
+NOWHERE = "no device"
 FIRST = 0  # a kind without a number is its first visible card
 
 

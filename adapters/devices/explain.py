@@ -33,3 +33,15 @@ def explain(text: str) -> Explanation | None:
         if found:
             return Explanation(fault, " ".join(found[0].split()))
     return None
+
+
+def told(exc: BaseException) -> str:
+    """What an error says; of one that can be explained, its first line and what it means."""
+    meaning = meaning_of(exc)
+    return f"{str(exc).splitlines()[0]}{meaning}" if meaning else str(exc)
+
+
+def meaning_of(exc: BaseException) -> str:
+    """`; that is …` for an error that the vendor's library tells by a number only, else nothing."""
+    explained = explain(str(exc))
+    return f"; that is: {explained}" if explained else ""

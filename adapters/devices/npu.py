@@ -4,29 +4,53 @@ A thread's context is set by `set_device` and by nothing else. A thread without 
 error 107002 on torch_npu up to 5.0.1; later versions put it on card 0 without a word.
 """
 
+import ctypes
+import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import torch
 
 from ..errors import StartError
-from .device import Device
+from .device import NOWHERE, Device
+from .fault import Fault
 from .static_tls import said_by, starved
 
 # torch_npu raises a plain RuntimeError up to 7.3, so the words decide; 207001 is ACL's "no memory".
-OUT_OF_MEMORY = ("NPU out of memory", "error code is 207001")
+OUT_OF_MEMORY = re.compile(r"NPU out of memory|error code is 207001")
+# ACL numbers the failures of the card itself 507xxx (507899: the driver's, 507015: a core's); the
+# words are torch_npu's for hardware that reports memory or links as broken.
+LOST = re.compile(
+    r"error code is (507\d{3}|207004)|FORCE STOP|HBM MULTI BIT ECC ERROR|SUSPECT MEM ERROR"
+    r"|HCCS LINK ERROR|UCE ERROR|SUSPECT REMOTE ERROR"
+)
 
 
 class NPU:
-    """`npu` is the module torch.npu."""
+    """`npu` is the module torch.npu; `bound_card` tells which card the calling thread is bound to,
+    -1 for none."""
 
-    def __init__(self, npu: Any, index: int) -> None:
+    def __init__(self, npu: Any, index: int, bound_card: Callable[[], int]) -> None:
         self.name = f"npu:{index}"
         self._npu = npu
         self._index = index
+        self._bound_card = bound_card
+
+    @property
+    def bfloat16(self) -> bool:
+        return bool(self._npu.is_bf16_supported())  # not by 310P and 910A
 
     def bind_thread(self) -> None:
+        """Also, before any operator runs, ends what is the default of 310P and 910A: compiling
+        each operator for each new shape, which are new at each token of an answer."""
         self._npu.set_device(self._index)
+        if not self._npu.is_jit_compile_false():
+            self._npu.set_compile_mode(jit_compile=False)
+
+    def where(self) -> str:
+        card = self._bound_card()
+        return NOWHERE if card < 0 else f"npu:{card}"
 
     def share(self, running: int) -> None:
         """Streams of one card are scheduled by the card."""
@@ -38,35 +62,56 @@ class NPU:
     def release_memory(self) -> None:
         self._npu.empty_cache()
 
-    def is_out_of_memory(self, exc: BaseException) -> bool:
-        return isinstance(exc, torch.OutOfMemoryError) or (
-            isinstance(exc, RuntimeError) and any(words in str(exc) for words in OUT_OF_MEMORY)
-        )
+    def fault(self, exc: BaseException) -> Fault | None:
+        said = str(exc) if isinstance(exc, RuntimeError) else ""
+        if isinstance(exc, torch.OutOfMemoryError) or OUT_OF_MEMORY.search(said):
+            return Fault.OUT_OF_MEMORY
+        return Fault.LOST if LOST.search(said) else None
 
 
 class NPUs:
     """`module` is torch_npu's name; another one stands in for it in tests."""
 
     def __init__(self, module: str = "torch_npu") -> None:
+        self._torch_npu: Any = None
         self._why = "torch_npu finds no card; does npu-smi info show one?"
         try:
-            self._npu = import_module(module).npu
+            self._torch_npu = import_module(module)
         except ModuleNotFoundError:
-            self._npu, self._why = None, f"{module} is not installed"
+            self._why = f"{module} is not installed"
         except (ImportError, RuntimeError, OSError) as exc:  # installed, but CANN is missing
-            self._npu = None
             self._why = f"{module} cannot be imported ({exc}); is CANN's set_env.sh sourced?"
             if any(map(starved, said_by(exc))):  # to be cured, not to be done without
                 raise StartError(f"{module} cannot be imported: {exc}") from exc
 
     def count(self) -> int:
-        if self._npu is None or not self._npu.is_available():
+        if self._torch_npu is None or not self._torch_npu.npu.is_available():
             return 0
-        return int(self._npu.device_count())
+        return int(self._torch_npu.npu.device_count())
 
     def why_none(self) -> str:
         return self._why
 
     def open(self, index: int) -> Device:
-        assert self._npu is not None
-        return NPU(self._npu, index)
+        assert self._torch_npu is not None
+        return NPU(self._torch_npu.npu, index, card_finder(self._torch_npu))
+
+
+def card_finder(torch_npu: Any) -> Callable[[], int]:
+    """What tells a thread's card, -1 for none.
+
+    The driver knows, and torch_npu remembers; `torch.npu.current_device()` would say 0 for a thread
+    that was never bound. What is remembered outlives a context that somebody took away, and the
+    driver of CANN 8.3 names its default card to a thread that has none: so both are asked, and a
+    thread is bound where they agree. Versions that remember nothing per thread leave the driver.
+    """
+    driver = ctypes.CDLL("libascendcl.so")  # in memory already, since torch_npu is
+    remembered = getattr(torch_npu._C, "_npu_getLocalDevice", None)
+
+    def bound_card() -> int:
+        card = ctypes.c_int32()
+        if driver.aclrtGetDevice(ctypes.byref(card)):
+            return -1
+        return card.value if remembered is None or remembered() == card.value else -1
+
+    return bound_card

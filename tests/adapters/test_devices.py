@@ -9,9 +9,12 @@ import torch
 
 from danlu.adapters.devices.cpu import CPU
 from danlu.adapters.devices.cuda import CUDA
-from danlu.adapters.devices.device import device_named, present
+from danlu.adapters.devices.device import NOWHERE, device_named, present
+from danlu.adapters.devices.fault import Fault
 from danlu.adapters.devices.npu import NPU, NPUs
 from danlu.adapters.errors import StartError
+
+FULL, LOST = Fault.OUT_OF_MEMORY, Fault.LOST
 
 
 class FakeNPU:
@@ -19,9 +22,16 @@ class FakeNPU:
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, int]] = []
+        self.jit = True
 
     def set_device(self, index: int) -> None:
         self.calls.append((threading.get_ident(), index))
+
+    def is_jit_compile_false(self) -> bool:
+        return not self.jit
+
+    def set_compile_mode(self, jit_compile: bool) -> None:
+        self.jit = jit_compile
 
     def mem_get_info(self, index: int) -> tuple[int, int]:
         return 7 + index, 100
@@ -53,26 +63,36 @@ def test_a_card_that_is_not_here_is_refused_with_those_that_are(name: str) -> No
 
 def test_an_npu_binds_the_calling_thread_to_its_own_card() -> None:
     npu = FakeNPU()
-    device = NPU(npu, 3)
+    device = NPU(npu, 3, lambda: 3)
     device.bind_thread()
     assert (device.name, npu.calls) == ("npu:3", [(threading.get_ident(), 3)])
     assert device.free_memory() == 10
+    assert not npu.jit
+
+
+@pytest.mark.parametrize(("card", "name"), [(3, "npu:3"), (0, "npu:0"), (-1, NOWHERE)])
+def test_an_npu_knows_where_a_thread_is(card: int, name: str) -> None:
+    assert NPU(FakeNPU(), 3, lambda: card).where() == name
 
 
 @pytest.mark.parametrize(
     ("exc", "expected"),
     [
-        (RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; ...)"), True),
-        (RuntimeError("NPU function error: aclrtMalloc, error code is 207001"), True),
-        (torch.OutOfMemoryError("NPU out of memory."), True),
-        (RuntimeError("error code is 107002"), False),
-        (ValueError("NPU out of memory"), False),
+        (RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; ...)"), FULL),
+        (RuntimeError("NPU function error: aclrtMalloc, error code is 207001"), FULL),
+        (torch.OutOfMemoryError("NPU out of memory."), FULL),
+        (RuntimeError("rtStreamSynchronize execute failed\n error code is 507899"), LOST),
+        (RuntimeError("[ERROR] error code is 507015"), LOST),
+        (RuntimeError("HBM MULTI BIT ECC ERROR happened on device 0"), LOST),
+        (RuntimeError("error code is 107002"), None),
+        (ValueError("NPU out of memory"), None),
+        (ValueError("error code is 507899"), None),
     ],
 )
-def test_running_out_of_an_npus_memory_is_known_by_class_or_by_words(
-    exc: Exception, expected: bool
+def test_an_npus_faults_are_known_by_class_or_by_words(
+    exc: Exception, expected: Fault | None
 ) -> None:
-    assert NPU(FakeNPU(), 0).is_out_of_memory(exc) is expected
+    assert NPU(FakeNPU(), 0, lambda: 0).fault(exc) is expected
 
 
 def test_an_npu_without_its_library_says_what_is_missing() -> None:
@@ -94,19 +114,22 @@ def test_a_library_that_cannot_be_imported_says_why(
     assert "set_env.sh" in kind.why_none()
 
 
-def test_a_cuda_card_knows_its_name_and_its_own_error() -> None:
+def test_a_cuda_card_knows_its_name_and_its_own_errors() -> None:
     device = CUDA(1)
     assert device.name == "cuda:1"
-    assert device.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert not device.is_out_of_memory(RuntimeError("CUDA error"))
+    assert device.fault(torch.OutOfMemoryError("CUDA out of memory")) is FULL
+    assert device.fault(RuntimeError("CUDA error: out of memory")) is FULL
+    assert device.fault(RuntimeError("CUDA error: device-side assert triggered")) is LOST
+    assert device.fault(RuntimeError("CUDA error")) is None
 
 
 def test_the_host_has_memory_and_knows_when_it_has_not() -> None:
     device = CPU()
     assert device.free_memory() > 0
     words = "DefaultCPUAllocator: can't allocate memory: you tried; not enough memory"
-    assert device.is_out_of_memory(RuntimeError(words))
-    assert not device.is_out_of_memory(RuntimeError("shapes differ"))
+    assert device.fault(RuntimeError(words)) is FULL
+    assert device.fault(RuntimeError("shapes differ")) is None
+    assert device.where() == device.name
 
 
 def _threads_for(device: CPU, running: int) -> int:

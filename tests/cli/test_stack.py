@@ -12,6 +12,7 @@ import danlu
 from danlu.adapters.errors import StartError
 from danlu.adapters.host.settings import flag_name
 from danlu.cli.__main__ import command
+from danlu.cli.seats import seats
 from danlu.cli.stack import (
     REFUSED,
     REFUSED_VARIABLES,
@@ -108,7 +109,7 @@ def test_two_programs_on_one_port_are_refused() -> None:
 
 def test_the_programs_know_each_other_by_the_ports_that_were_claimed() -> None:
     settings = claim_ports(ANY)
-    controller, worker, page = programs(settings, ["--device", "npu:1"])
+    controller, worker, page = programs(settings, ["--device", "npu:1"], seats(settings))
     assert [p.name for p in (controller, worker, page)] == ["controller", "worker", "webui"]
     assert worker.argv[:5] == (sys.executable, "-m", "danlu.worker", "--model-path", "/models/glm")
     assert worker.argv[-8:] == (
@@ -120,6 +121,16 @@ def test_the_programs_know_each_other_by_the_ports_that_were_claimed() -> None:
     assert page.argv[-2:] == ("--controller-url", f"http://127.0.0.1:{settings.controller_port}")
     assert worker.needs == page.needs == ("controller",)
     assert worker.ready_url == f"http://127.0.0.1:{settings.worker_port}/ready"
+
+
+def test_each_card_has_a_worker_with_a_port_of_its_own() -> None:
+    settings = claim_ports(dataclasses.replace(ANY, gpus="0,3"))
+    _, first, other, _ = programs(settings, ["--device", "npu"], seats(settings))
+    assert (first.name, other.name) == ("worker-0", "worker-3")
+    assert first.argv[-4:] == ("--gpus", "0", "--device", "npu")
+    assert other.argv[-4:] == ("--gpus", "3", "--device", "npu")
+    assert first.ready_url != other.ready_url
+    assert first.argv[2] == other.argv[2] == "danlu.worker"
 
 
 @pytest.mark.parametrize("flag", REFUSED)

@@ -114,6 +114,34 @@ async def test_one_that_keeps_crashing_ends_all(tmp_path: Path) -> None:
     assert deeds(tmp_path)[-1] == "controller ends"
 
 
+async def broken_of_two(place: Path, first: str, shown: Shown) -> None:
+    """Kill the second of two workers, which cannot start again; return once it was tried often."""
+    programs = (a_program(place, first), a_program(place, "worker-1", "breaks"))
+    async with supervised(*programs, shown=shown) as (supervisor, task):
+        await supervisor.ready()
+        (place / "worker-1.ready").unlink()
+        os.kill(pid_of(place, "worker-1"), signal.SIGKILL)
+        tried = 2 + HASTY.limit
+        await until(lambda: task.done() or deeds(place).count("worker-1 starts") > tried)
+        if task.done():
+            await task
+
+
+async def test_one_card_of_several_is_tried_again_for_as_long_as_another_one_serves(
+    tmp_path: Path,
+) -> None:
+    shown = Shown()
+    await broken_of_two(tmp_path, "worker-0", shown)
+    words = "worker-1 ended with exit status 2; it is started again in 0.02 s"
+    assert shown.lines.count(f"danlu: {words}") > HASTY.limit
+    assert deeds(tmp_path).count("worker-0 starts") == 1
+
+
+async def test_one_that_has_no_like_ends_all(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="^worker-1 cannot start: danlu-worker-1: there is no su"):
+        await broken_of_two(tmp_path, "controller", Shown())
+
+
 async def test_a_second_stop_ends_those_that_take_their_time(tmp_path: Path) -> None:
     shown = Shown()
     async with supervised(*three(tmp_path, ["deaf"] * 3), shown=shown) as (supervisor, task):

@@ -6,13 +6,17 @@ from typing import Any
 
 from torch import nn
 
+from danlu.adapters.devices.device import NOWHERE
+from danlu.adapters.devices.fault import Fault
+
 
 class FakeDevice:
     """The host, as a card would be: only bound threads may use it."""
 
     name = "cpu"
 
-    def __init__(self, *, broken: bool = False) -> None:
+    def __init__(self, *, broken: bool = False, bfloat16: bool = True) -> None:
+        self.bfloat16 = bfloat16
         self.bound: list[int] = []  # a thread's number each time it is bound
         self.users: set[int] = set()  # the threads that ran a watched model
         self.released = 0
@@ -24,6 +28,9 @@ class FakeDevice:
             raise RuntimeError("error code is 507033")
         self.bound.append(threading.get_ident())
 
+    def where(self) -> str:
+        return self.name if threading.get_ident() in self.bound else NOWHERE
+
     def share(self, running: int) -> None:
         """The host's threads stay as they are."""
 
@@ -34,8 +41,10 @@ class FakeDevice:
         self.released += 1
         self.on_release()
 
-    def is_out_of_memory(self, exc: BaseException) -> bool:
-        return "out of memory" in str(exc)
+    def fault(self, exc: BaseException) -> Fault | None:
+        if "out of memory" in str(exc):
+            return Fault.OUT_OF_MEMORY
+        return Fault.LOST if "507899" in str(exc) else None
 
     def watch(self, model: nn.Module) -> Any:
         """Note every thread that runs `model`; `.remove()` ends it."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from danlu.adapters.errors import PromptTooLong, ServeError
+from danlu.adapters.errors import DeviceLost, PromptTooLong, ServeError
 from danlu.adapters.wire.conversation import template_named
 from danlu.adapters.wire.generation import GenerateBody, Usage
 from danlu.worker.engine import Embeddings, ModelCard
@@ -31,6 +31,7 @@ class FakeEngine:
 
     def __init__(self, script: Script, *, card: ModelCard | None = None, threads: int = 5) -> None:
         self.card = card or a_card()
+        self.lost: Future[None] = Future()
         self.jobs: list[Job] = []
         self.bodies: list[GenerateBody] = []
         self.left = 0
@@ -76,6 +77,8 @@ class FakeEngine:
             self._play(job, box)
         except ServeError as exc:
             error = exc
+            if isinstance(exc, DeviceLost) and not self.lost.done():
+                self.lost.set_result(None)
         except Exception as exc:
             error = ServeError(str(exc))
         finally:
@@ -97,10 +100,12 @@ class FakeEngine:
     def _wait(self, event: threading.Event, box: Box) -> None:
         """As an engine between two steps: it wakes for the event, or because its reader left."""
         waited = 0.0
-        while not (event.wait(0.01) or box.abandoned or self.closed):
+        while not (event.wait(0.01) or box.abandoned or self.closed or self.lost.done()):
             waited += 0.01
             if waited > WAIT:
                 raise ServeError("the test never set the event")
+        if self.lost.done():
+            raise DeviceLost("the fake device is lost")
         if self.closed and not (event.is_set() or box.abandoned):
             raise ServeError("this worker is stopping")
 

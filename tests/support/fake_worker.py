@@ -1,8 +1,9 @@
 """`python -m support.fake_worker`: the worker program, whole, around an engine without a model.
 
 Words in a prompt change the answer: PAUSE waits two seconds between pieces, SLOW until its reader
-leaves or the engine closes, BOOM is an error. A word in the file `load` beside the model's
-config.json changes the loading: `fail` and `break` are errors, foreseen and not, `hang` never ends.
+leaves or the engine closes, BOOM is an error, LOST the end of the device. A word in the file `load`
+beside the model's config.json changes the loading: `fail` and `break` are errors, foreseen and not,
+`lose` is the end of the device, `hang` never ends.
 """
 
 import sys
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from danlu.adapters.errors import StartError
+from danlu.adapters.errors import DeviceLost, StartError
 from danlu.worker.__main__ import main
 from danlu.worker.engine import Engine
 from danlu.worker.job import Job
@@ -28,6 +29,8 @@ def script(job: Job) -> Iterator[Step]:
         raise RuntimeError("kaboom")
     told = pieces(job, ANSWER)
     yield next(told)
+    if "LOST" in text:
+        raise DeviceLost("npu:0 is lost; this worker ends, ask another one")
     if "SLOW" in text:
         yield threading.Event()
     if "PAUSE" in text:
@@ -40,6 +43,8 @@ def load(settings: WorkerSettings, progress: Progress) -> Engine:
     word = told.read_text() if told.exists() else ""
     if word == "fail":
         raise StartError(f"{settings.model_path!r} holds no weights; give a complete directory")
+    if word == "lose":
+        raise DeviceLost("npu:0 is lost; this worker ends, ask another one")
     if word == "break":
         raise RuntimeError("a defect\nof several lines")
     progress.set(0.5, "weights")

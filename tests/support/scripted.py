@@ -2,7 +2,7 @@
 
 A program `P` writes its deeds as lines "P starts" into the file `deeds`, and is ready once the file
 `P.ready` is there. Ways to behave: serves, deaf (to SIGTERM), crashes, cannot (start), loads
-(for ever), once (is ready the first time only).
+(for ever), once (is ready the first time only), breaks (serves the first time, then cannot start).
 """
 
 import sys
@@ -29,11 +29,11 @@ did("starts")
 print(f"{name} says hello", flush=True)
 if how == "crashes":
     sys.exit(1)
-if how == "cannot":
+if how == "cannot" or (how == "breaks" and again):
     print(f"danlu-{name}: there is no such model", flush=True)
     sys.exit(2)
 (place / f"{name}.pid").write_text(str(os.getpid()))
-if how == "serves" or how == "deaf" or (how == "once" and not again):
+if how in ("serves", "deaf", "breaks") or (how == "once" and not again):
     (place / f"{name}.ready").touch()
 while True:
     time.sleep(60)

@@ -20,6 +20,7 @@ from support.served import served
 from support.workers import ask, frames_in
 
 from danlu.adapters.host.serving import bind
+from danlu.worker.__main__ import DEVICE_LOST
 
 pytestmark = pytest.mark.slow
 
@@ -212,6 +213,30 @@ def test_an_answer_that_outlives_the_drain_ends_with_an_error(model: Path) -> No
     *_, said, last = frames_in(got[0].content)
     assert (said["text"], said["finish_reason"]) == ("All ", None)
     assert last["error_code"] == 50001 and "stopping" in last["text"]
+
+
+def test_a_worker_whose_device_is_lost_says_so_leaves_the_controller_and_ends(model: Path) -> None:
+    registry, got = Registry(), list[httpx.Response]()
+    with served(registry.app) as controller:
+        with running(model, "--controller-address", controller) as (program, url):
+            wait_for(lambda: url in registry.known, "it registers")
+            thread = read(url, "SLOW", got)
+            lost = httpx.post(url + STREAM, content=ask("LOST", model=None), trust_env=False)
+            assert program.wait_to_end(STOP) == DEVICE_LOST
+            thread.join(STOP)
+            assert "Traceback" not in program.output
+        assert registry.heard[-1] == ("unregister_worker", {"worker_name": url})
+    for answer in (lost, got[0]):
+        assert frames_in(answer.content)[-1]["error_code"] == 50006
+
+
+def test_a_device_that_is_lost_while_the_model_is_loaded_is_worth_another_start(
+    model: Path,
+) -> None:
+    (model / "load").write_text("lose")
+    with fake(model, "--no-register", "--port", "0") as program:
+        assert program.wait_to_end() == DEVICE_LOST
+        assert "npu:0 is lost" in program.output and "Traceback" not in program.output
 
 
 def test_a_worker_that_stops_is_reachable_no_more(model: Path) -> None:

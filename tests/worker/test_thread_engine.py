@@ -13,11 +13,19 @@ from support.devices import FakeDevice
 from support.processes import wait_for
 from support.tiny import random_model, tiny_config, tiny_loaded
 
-from danlu.adapters.errors import BadRequest, NotReady, OutOfMemory, ServeError
+from danlu.adapters.errors import (
+    BadRequest,
+    DeviceLost,
+    NotReady,
+    OutOfMemory,
+    ServeError,
+    StartError,
+)
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.job import Piece
 from danlu.worker.outbox import Outbox
 from danlu.worker.thread_engine import Manner, ThreadEngine
+from danlu.worker.weights import dtype_for
 
 pytestmark = pytest.mark.anyio
 SOON = 60.0  # seconds
@@ -169,6 +177,40 @@ async def test_running_out_of_memory_says_so_and_frees_what_can_be_freed(stage: 
         await stage.answer()
     assert stage.device.released == 1
     assert await stage.text()
+
+
+async def test_a_lost_device_ends_what_runs_and_what_waits_and_is_not_touched_again(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage.held() as go, stage.failing(RuntimeError("error code is 507899")):
+        boxes = [stage.start() for _ in range(5)]
+        texts = stage.engine.embed(["a cat"])
+        go.set()
+        for box in boxes:
+            with pytest.raises(DeviceLost, match="^cpu is lost; this worker ends, ask another"):
+                [piece async for piece in box]
+        with pytest.raises(DeviceLost):
+            await asyncio.wrap_future(texts)
+    assert stage.engine.lost.done()
+    with pytest.raises(DeviceLost):
+        await stage.answer()
+    assert stage.device.released == 0
+    assert caplog.text.count("device lost device=cpu: error code is 507899") == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bfloat16", "expected"),
+    [(None, True, None), (None, False, "float16"), ("float32", False, "float32")],
+)
+def test_a_device_without_bfloat16_computes_in_float16(
+    wanted: str | None, bfloat16: bool, expected: str | None
+) -> None:
+    assert dtype_for(wanted, FakeDevice(bfloat16=bfloat16)) == expected
+
+
+def test_bfloat16_that_the_device_has_not_is_refused() -> None:
+    with pytest.raises(StartError, match="^--dtype bfloat16 is nothing that cpu computes with"):
+        dtype_for("bfloat16", FakeDevice(bfloat16=False))
 
 
 async def test_the_memory_of_a_failed_request_is_let_go_before_it_is_released(
