@@ -1,37 +1,37 @@
 """What an error of CANN's means and what mends it, told from its text. Pure; imports no torch.
 
 An error carries several numbers: those of the call that failed, of the runtime below it and of the
-driver below that, and what was tried in vain afterwards. FAULTS is in the order in which they tell
-more, so the first one that is found explains the whole.
+driver below that, and what was tried in vain afterwards. KNOWN_ERRORS is in the order in which they
+tell more, so the first one that is found explains the whole.
 """
 
 import re
 from dataclasses import dataclass, field
 
-from .faults import FAULTS, Fault
+from .known_errors import KNOWN_ERRORS, KnownError
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One fault of the catalogue, and the words of the error that point to it."""
+    """One error of the catalogue, and the words of the error that point to it."""
 
-    fault: Fault
+    known: KnownError
     sign: str = field(compare=False)
 
     def __str__(self) -> str:
         """One sentence for a log line or an API error: the cause, and what to do."""
-        fault = self.fault
-        return f"{fault.what.en} ({self.sign}): {fault.why.en}" + (
-            f"; try `{fault.command}`" if fault.command else ""
+        known = self.known
+        return f"{known.what.en} ({self.sign}): {known.why.en}" + (
+            f"; try `{known.command}`" if known.command else ""
         )
 
 
 def explain(text: str) -> Explanation | None:
     """The explanation of an error's text; None for one that is not of CANN's."""
-    for fault in FAULTS:
-        found = re.search(fault.sign, text, re.IGNORECASE)
+    for known in KNOWN_ERRORS:
+        found = re.search(known.sign, text, re.IGNORECASE)
         if found:
-            return Explanation(fault, " ".join(found[0].split()))
+            return Explanation(known, " ".join(found[0].split()))
     return None
 
 

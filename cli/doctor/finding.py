@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from ...adapters.devices.explain import Explanation
-from ...adapters.devices.faults import Words
+from ...adapters.devices.known_errors import Words
 
 Severity = Literal["stop", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("stop", "warn", "note")  # the worst first
@@ -62,7 +62,7 @@ def filled(id: str, entry: Entry, values: Mapping[str, Any]) -> Finding:
 
 def explained(explanation: Explanation, severity: Severity = "stop") -> Finding:
     """The finding that a fault of CANN's is; its sign stands behind what it is."""
-    fault, sign = explanation.fault, explanation.sign
+    fault, sign = explanation.known, explanation.sign
     what = Words(f"{fault.what.en} ({sign})", f"{fault.what.zh}（{sign}）")
     return Finding(f"fault-{fault.id}", severity, what, fault.why, fault.command)
 

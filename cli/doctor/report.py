@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ...adapters.devices.faults import Words
+from ...adapters.devices.known_errors import Words
 from . import facts as machine
 from .facts import Facts, Model
 from .finding import Finding, Severity

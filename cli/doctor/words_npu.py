@@ -1,6 +1,6 @@
 """The words of what is found between the bus and torch_npu: cards, driver, CANN."""
 
-from ...adapters.devices.faults import Words
+from ...adapters.devices.known_errors import Words
 from .finding import Entry
 
 CONTAINER = (

@@ -1,6 +1,6 @@
 """The words of what is found in Python: torch, torch_npu, and the packages around them."""
 
-from ...adapters.devices.faults import Words
+from ...adapters.devices.known_errors import Words
 from .finding import Entry
 
 PYTHON = {

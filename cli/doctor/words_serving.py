@@ -1,6 +1,6 @@
 """The words of what is found around serving: ports, proxies, the model, memory, the terminal."""
 
-from ...adapters.devices.faults import Words
+from ...adapters.devices.known_errors import Words
 from .finding import Entry
 
 SERVING = {

@@ -1,4 +1,4 @@
-"""Errors of CANN's, explained: every fault by its sign, the telling one before the general."""
+"""Errors of CANN's, explained: every one by its sign, the telling one before the general."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from danlu.adapters.devices.explain import explain
-from danlu.adapters.devices.faults import FAULTS, Fault
+from danlu.adapters.devices.known_errors import KNOWN_ERRORS, KnownError
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 NO_CONTEXT = """synchronize:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:487
@@ -22,29 +22,29 @@ Start aicpu executor failed, retCode=0x7020009"""
 
 def named(text: str) -> str:
     explained = explain(text)
-    return explained.fault.id if explained else ""
+    return explained.known.id if explained else ""
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
-def test_every_fault_is_found_by_its_own_example(fault: Fault) -> None:
-    assert named(fault.example) == fault.id
+@pytest.mark.parametrize("known", KNOWN_ERRORS, ids=lambda known: known.id)
+def test_every_known_error_is_found_by_its_own_example(known: KnownError) -> None:
+    assert named(known.example) == known.id
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
-def test_every_fault_speaks_both_languages_on_one_line_each(fault: Fault) -> None:
-    for words in (fault.what, fault.why):
+@pytest.mark.parametrize("known", KNOWN_ERRORS, ids=lambda known: known.id)
+def test_every_known_error_speaks_both_languages_on_one_line_each(known: KnownError) -> None:
+    for words in (known.what, known.why):
         assert words.en and not CHINESE.search(words.en)
         assert CHINESE.search(words.zh)
         assert "\n" not in words.en + words.zh
-    assert "\n" not in fault.command and fault.command == fault.command.strip()
+    assert "\n" not in known.command and known.command == known.command.strip()
 
 
 def test_ids_are_unique() -> None:
-    assert len({fault.id for fault in FAULTS}) == len(FAULTS)
+    assert len({known.id for known in KNOWN_ERRORS}) == len(KNOWN_ERRORS)
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "known"),
     [
         (NO_CONTEXT, "no-context"),
         (START_FAILED, "operators-missing"),
@@ -55,8 +55,8 @@ def test_ids_are_unique() -> None:
         ("NPU function error: aclrtFoo, error code is 999999", "runtime-failed"),
     ],
 )
-def test_of_several_numbers_the_telling_one_is_explained(text: str, fault: str) -> None:
-    assert named(text) == fault
+def test_of_several_numbers_the_telling_one_is_explained(text: str, known: str) -> None:
+    assert named(text) == known
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class KnownError:
     """What it is, why it comes about and what to do, and a command for that, or none.
 
     `sign` is a regular expression, found in the error's text whatever its letters' case; `example`
@@ -38,8 +38,8 @@ def _code(*numbers: int) -> str:
     )
 
 
-FAULTS = (
-    Fault(
+KNOWN_ERRORS = (
+    KnownError(
         "static-tls",
         r"cannot allocate memory in static TLS block",
         "/opt/conda/lib/libgomp.so.1: cannot allocate memory in static TLS block",
@@ -50,7 +50,7 @@ FAULTS = (
         ),
         "export LD_PRELOAD=$(find / -name 'libgomp*.so*' 2>/dev/null | head -n 1)",
     ),
-    Fault(
+    KnownError(
         "cann-unknown",
         r"lib(?:hccl|ascendcl|acl_op_compiler|ge_runner|graph|acl_tdt_channel)\.so: "
         r"cannot open shared object file",
@@ -62,7 +62,7 @@ FAULTS = (
         ),
         "source /usr/local/Ascend/ascend-toolkit/set_env.sh",
     ),
-    Fault(
+    KnownError(
         "driver-unknown",
         r"lib(?:ascend_hal|drvdsmi_host|dcmi)\.so: cannot open shared object file",
         "ImportError: libascend_hal.so: cannot open shared object file: No such file or directory",
@@ -74,7 +74,7 @@ FAULTS = (
         "export LD_LIBRARY_PATH=/usr/local/Ascend/driver/lib64:"
         "/usr/local/Ascend/driver/lib64/driver:$LD_LIBRARY_PATH",
     ),
-    Fault(
+    KnownError(
         "torch-mismatch",
         r"undefined symbol: \w*(?:c10|at|torch)\w*",
         "libtorch_npu.so: undefined symbol: _ZN3c104impl8GPUTraceE",
@@ -85,7 +85,7 @@ FAULTS = (
         ),
         "python -m pip install torch==2.13.0 torch_npu==2.13.0",
     ),
-    Fault(
+    KnownError(
         "cann-too-old-for-operator",
         r"aclnn\w+ (?:or aclnn\w+ )?not in lib\w+|undefined symbol: acl\w+",
         "RuntimeError: aclnnRmsNorm or aclnnRmsNormGetWorkspaceSize not in libopapi.so",
@@ -96,7 +96,7 @@ FAULTS = (
         ),
         "danlu doctor",
     ),
-    Fault(
+    KnownError(
         "forked",
         r"Cannot re-initialize NPU in forked subprocess",
         "RuntimeError: Cannot re-initialize NPU in forked subprocess. To use NPU with "
@@ -107,7 +107,7 @@ FAULTS = (
             "fork 出的子进程不能继承 NPU；请用 spawn 方式启动",
         ),
     ),
-    Fault(
+    KnownError(
         "no-context",
         rf"{_code(107002)}|context pointer null|ctx is NULL|The context is empty",
         "NPU function error: aclrtSynchronizeStream, error code is 107002",
@@ -117,7 +117,7 @@ FAULTS = (
             "CANN 的 context 属于线程；每个线程都要先调用 torch.npu.set_device",
         ),
     ),
-    Fault(
+    KnownError(
         "no-such-card",
         _code(107001),
         "NPU function error: aclrtSetDevice(7), error code is 107001",
@@ -128,7 +128,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "no-stream",
         rf"{_code(207008)}|\bEL0009\b",
         "NPU function error: aclrtCreateStream, error code is 207008",
@@ -139,7 +139,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "out-of-memory",
         rf"{_code(207001, 207018)}|NPU out of memory|\bEL0004\b",
         "NPU function error: aclrtMalloc, error code is 207001",
@@ -150,7 +150,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "no-permission",
         _code(207006),
         "NPU function error: aclrtSetDevice, error code is 207006",
@@ -161,7 +161,7 @@ FAULTS = (
         ),
         "sudo usermod -aG HwHiAiUser $USER",
     ),
-    Fault(
+    KnownError(
         "memory-fault",
         rf"{_code(507053, 507054)}|UCE ERROR|HBM MULTI BIT ECC ERROR|SUSPECT MEM ERROR",
         "error code is 507053: HBM MULTI BIT ECC ERROR",
@@ -172,7 +172,7 @@ FAULTS = (
         ),
         "npu-smi info -t ecc -i 0",
     ),
-    Fault(
+    KnownError(
         "link-fault",
         r"HCCS LINK ERROR|SUSPECT REMOTE ERROR",
         "error code is 507056: HCCS LINK ERROR",
@@ -180,7 +180,7 @@ FAULTS = (
         Words("the cards lost each other", "卡与卡之间的连接中断"),
         "npu-smi info -t topo",
     ),
-    Fault(
+    KnownError(
         "dcmi-occupied",
         r"dcmi model initialized failed, because the device is used|ret is -8020",
         "dcmi model initialized failed, because the device is used. ret is -8020",
@@ -192,7 +192,7 @@ FAULTS = (
         ),
         "docker ps --format '{{.ID}} {{.Names}}'",
     ),
-    Fault(
+    KnownError(
         "dcmi-refused",
         r"dcmi module initialize failed|ret is -800\d",
         "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3) "
@@ -204,7 +204,7 @@ FAULTS = (
         ),
         "ls -l /dev/davinci_manager /dev/devmm_svm /dev/hisi_hdc",
     ),
-    Fault(
+    KnownError(
         "driver-87",
         r"(?:drv\w*|drvErr|drvRetCode)\W{0,3}(?:=|is)\W{0,3}87\b|\bdrv\w* \w*\W*87\b",
         "GetDeviceCount:Call drvGetDevNum, drvRetCode=87",
@@ -215,7 +215,7 @@ FAULTS = (
         ),
         "id -nG; ls -l /dev/davinci*",
     ),
-    Fault(
+    KnownError(
         "operators-missing",
         r"\bE30006\b|Failed to verify the OPP|binary bin not found",
         "E30006: Failed to verify the OPP",
@@ -226,7 +226,7 @@ FAULTS = (
         ),
         "cat $ASCEND_HOME_PATH/*-linux/*install.info",
     ),
-    Fault(
+    KnownError(
         "start-failed",
         _code(507033),
         "NPU function error: c10_npu::SetDevice(device_id_), error code is 507033",
@@ -237,7 +237,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "card-gone",
         _code(207004),
         "NPU function error: aclrtSetDevice, error code is 207004",
@@ -245,7 +245,7 @@ FAULTS = (
         Words("it fell off the bus or is being reset", "设备掉线或正在复位"),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "heartbeat-lost",
         _code(507010),
         "error code is 507010",
@@ -253,7 +253,7 @@ FAULTS = (
         Words("the card hangs and must be reset", "NPU 已挂起，需要复位"),
         "npu-smi info -t health -i 0",
     ),
-    Fault(
+    KnownError(
         "model-failed",
         _code(507011),
         "NPU function error: aclrtSynchronizeStream, error code is 507011",
@@ -264,7 +264,7 @@ FAULTS = (
         ),
         "grep -rn ERROR ~/ascend/log/debug/plog | head",
     ),
-    Fault(
+    KnownError(
         "aicore-crashed",
         _code(507015, 507035, 507016),
         "NPU function error: aclrtSynchronizeStream, error code is 507015",
@@ -276,7 +276,7 @@ FAULTS = (
         ),
         "grep -rn ERROR ~/ascend/log/debug/plog | head",
     ),
-    Fault(
+    KnownError(
         "aicpu-crashed",
         _code(507017, 507018),
         "NPU function error: aclrtSynchronizeStream, error code is 507018",
@@ -287,7 +287,7 @@ FAULTS = (
         ),
         "grep -rn ERROR ~/ascend/log/debug/plog | head",
     ),
-    Fault(
+    KnownError(
         "task-timeout",
         rf"{_code(107020, 507012, 507014, 507034, 507046, 507048)}|\bEE1002\b",
         "error code is 507014",
@@ -298,7 +298,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "task-aborted",
         rf"{_code(107022)}|FORCE STOP",
         "error code is 107022: FORCE STOP",
@@ -309,7 +309,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "card-busy",
         r"\bEL0005\b|The resources are busy",
         "EL0005: The resources are busy.",
@@ -320,7 +320,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "hccl-occupied",
         r"\bEJ0001\b|Failed to initialize the HCCP process",
         "EJ0001: Failed to initialize the HCCP process. Reason: Maybe the last training process "
@@ -332,7 +332,7 @@ FAULTS = (
         ),
         "npu-smi info",
     ),
-    Fault(
+    KnownError(
         "hccl-connect",
         r"\bEI0006\b|Getting socket times out",
         "EI0006: Getting socket times out. Reason: Remote Rank did not send the data in time.",
@@ -343,7 +343,7 @@ FAULTS = (
         ),
         "export HCCL_CONNECT_TIMEOUT=600",
     ),
-    Fault(
+    KnownError(
         "hccl-wait",
         r"\bEI0002\b|The wait execution of the Notify register times out",
         "EI0002: The wait execution of the Notify register times out.",
@@ -354,7 +354,7 @@ FAULTS = (
         ),
         "export HCCL_EXEC_TIMEOUT=1800",
     ),
-    Fault(
+    KnownError(
         "hccl",
         r"\bE[IJ]\d{4}\b|\bERR02200\b|HCCL (?:function )?error",
         "HCCL function error: HcclAllReduce, error code is 7",
@@ -365,7 +365,7 @@ FAULTS = (
         ),
         "grep -rn ERROR ~/ascend/log/debug/plog | head",
     ),
-    Fault(
+    KnownError(
         "bfloat16",
         r"(?:bfloat16|bf16)\b.{0,40}not support|not support.{0,60}(?:bfloat16|bf16)\b",
         "RuntimeError: bfloat16 is not supported on this device",
@@ -376,7 +376,7 @@ FAULTS = (
         ),
         "export DANLU_WORKER_DTYPE=float16",
     ),
-    Fault(
+    KnownError(
         "operator-refused",
         rf"\bEZ1001\b|{_code(161002)}",
         "aclnnGather failed, error code 161002 EZ1001: expected index shape 2 smaller than 1",
@@ -386,7 +386,7 @@ FAULTS = (
             "形状或数据类型不符合算子要求",
         ),
     ),
-    Fault(
+    KnownError(
         "operator-failed",
         rf"\bEZ\d{{4}}\b|{_code(561000, 561002, 561003, 561103)}",
         "EZ9999: Inner Error!",
@@ -397,7 +397,7 @@ FAULTS = (
         ),
         "danlu doctor",
     ),
-    Fault(
+    KnownError(
         "driver-refused",
         r"\bEL0003\b",
         "EL0003: The argument is invalid.",
@@ -408,7 +408,7 @@ FAULTS = (
         ),
         "cat /usr/local/Ascend/driver/version.info",
     ),
-    Fault(
+    KnownError(
         "driver-failed",
         rf"{_code(507899)}|\bEL9999\b",
         "rtGetDeviceCount:ErrCode=507899, desc=[driver error:internal error]",
@@ -420,14 +420,14 @@ FAULTS = (
         ),
         "npu-smi info -t health -i 0",
     ),
-    Fault(
+    KnownError(
         "runtime-refused",
         r"\bEE1001\b",
         "EE1001: The argument is invalid.",
         Words("CANN refused an argument", "CANN 拒绝了参数（EE1001）"),
         Words("the reason stands behind it in the message", "原因见错误信息后半部分"),
     ),
-    Fault(
+    KnownError(
         "runtime-failed",
         r"\bEE\d{4}\b|\bE19999\b|\bERR0\d{4}\b|NPU function error",
         "EE9999: Inner Error!",
