@@ -12,11 +12,13 @@ from .. import __version__
 from ..adapters.errors import StartError
 from ..adapters.host.program import run
 
-COMMANDS = {  # name: what it does; each is a module here with a main(argv)
+COMMANDS = {  # name: what it does; each is a module here with a main(argv), MODULES aside
     "up": "serve a model: controller, worker and web page in one command",
     "chat": "talk to a model in this terminal",
     "export": "write a model anew, in its original layout or in transformers' own",
+    "doctor": "find out what keeps this machine from serving, and what mends it",
 }
+MODULES = {"doctor": "doctor.program"}
 
 HELP = f"""usage: danlu COMMAND [--flags]
 
@@ -51,7 +53,7 @@ def command(argv: Sequence[str]) -> None:
 
 
 def _main_of(name: str, argv: Sequence[str]) -> None:
-    importlib.import_module(f".{name}", __package__).main(argv)
+    importlib.import_module(f".{MODULES.get(name, name)}", __package__).main(argv)
 
 
 if __name__ == "__main__":

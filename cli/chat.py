@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..adapters.devices.static_tls import cure
 from ..adapters.errors import BadRequest, StartError
 from ..adapters.host import logs
 from ..adapters.host.settings import knob, knob_of, settings_from
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     wishes = wishes_of(settings)
     worker = checked(worker_settings(settings))
     logs.configure("chat", level=logging.WARNING)
-    engine = _load(worker)
+    engine = _loaded(worker)
     try:
         with asyncio.Runner() as runner:
             conversation = engine.card.conversation
@@ -131,6 +132,15 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         stream_interval=1,
         no_register=True,
     )
+
+
+def _loaded(worker: WorkerSettings) -> Engine:
+    try:
+        return _load(worker)
+    except Exception as exc:
+        if error := cure(exc):
+            raise error from exc
+        raise
 
 
 def _load(worker: WorkerSettings) -> Engine:

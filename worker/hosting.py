@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
 
+from ..adapters.devices.static_tls import cure
 from ..adapters.errors import DeviceLost, StartError
 from ..adapters.host.http import Http
 from ..adapters.host.serving import Listener, serve, tls_from
@@ -119,8 +120,9 @@ class _Life:
         try:
             engine = arrived.result()
         except Exception as exc:
+            error = cure(exc) or _reason(self._settings, exc)
             signal.raise_signal(signal.SIGTERM)  # the way out that everybody takes
-            raise _reason(self._settings, exc) from exc
+            raise error from exc
         log.info("model ready seconds=%.1f", time.perf_counter() - started)
         self._loading.finish(engine)
         return engine

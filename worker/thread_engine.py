@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..adapters.devices.device import Device, device_named
+from ..adapters.devices.explain import meaning_of, told
 from ..adapters.devices.fault import Fault
 from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError
 from ..adapters.models.loading import LoadedModel
@@ -193,8 +194,8 @@ class ThreadEngine:
             return OutOfMemory(
                 f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
             )
-        log.exception("request failed")
-        return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
+        log.exception("request failed%s", meaning_of(exc))
+        return _failure(exc)
 
     def _lose(self, exc: Exception) -> DeviceLost:
         """The first thread to find out ends every answer: another one may hang in the driver."""
@@ -218,9 +219,13 @@ class ThreadEngine:
         exc = done.exception()
         if exc is None or isinstance(exc, ServeError):
             return exc
-        return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
+        return _failure(exc)
 
     def _closed(self) -> ServeError:
         if self._closing.is_set():
             return NotReady("this worker is stopping; ask another one")
         return ServeError(f"no thread can be bound to {self._device.name} any more")
+
+
+def _failure(exc: BaseException) -> ServeError:
+    return ServeError(f"the engine failed: {type(exc).__name__}: {told(exc)}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..adapters.devices.device import Device
+from ..adapters.devices.explain import told
 from ..adapters.devices.fault import Fault
 from ..adapters.errors import DeviceLost, StartError
 from ..adapters.models.loading import LoadedModel, load_model
@@ -52,7 +53,7 @@ def _bind(device: Device) -> None:
     try:
         device.bind_thread()
     except Exception as exc:  # whatever the vendor's library raises
-        raise StartError(f"--device {device.name} cannot be used: {exc}") from exc
+        raise StartError(f"--device {device.name} cannot be used: {told(exc)}") from exc
 
 
 @contextlib.contextmanager

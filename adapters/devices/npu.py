@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
+from ..errors import StartError
 from .device import NOWHERE, Device
 from .fault import Fault
+from .static_tls import said_by, starved
 
 # torch_npu raises a plain RuntimeError up to 7.3, so the words decide; 207001 is ACL's "no memory".
 OUT_OF_MEMORY = re.compile(r"NPU out of memory|error code is 207001")
@@ -79,6 +81,8 @@ class NPUs:
             self._why = f"{module} is not installed"
         except (ImportError, RuntimeError, OSError) as exc:  # installed, but CANN is missing
             self._why = f"{module} cannot be imported ({exc}); is CANN's set_env.sh sourced?"
+            if any(map(starved, said_by(exc))):  # to be cured, not to be done without
+                raise StartError(f"{module} cannot be imported: {exc}") from exc
 
     def count(self) -> int:
         if self._torch_npu is None or not self._torch_npu.npu.is_available():

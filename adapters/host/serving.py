@@ -73,7 +73,6 @@ def bind(host: str, port: int) -> socket.socket:
         sock.close()
         remedy = REMEDIES.get(exc.errno or 0, OTHER_REMEDY)
         raise StartError(f"cannot listen on {host}:{port}: {exc.strerror}; {remedy}") from exc
-    sock.set_inheritable(True)
     return sock
 
 

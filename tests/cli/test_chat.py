@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import wait_for
+from support.starving import a_library, starving
 from support.tiny import save_tiny
 
 from danlu.adapters.errors import StartError
@@ -76,6 +77,23 @@ def test_bytes_that_are_no_text_are_refused_and_the_chat_goes_on(
     assert done.returncode == 0, done.stderr
     assert b"that is no UTF-8 text" in done.stdout + done.stderr
     assert b"Paris" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_library_without_room_at_import_is_preloaded_and_the_chat_goes_on(
+    tmp_path: Path,
+) -> None:
+    argv = [sys.executable, "-m", "danlu.cli", "chat", "--device", "auto", "--max-new-tokens", "2"]
+    done = subprocess.run(
+        [*argv, "--model-path", str(save_tiny(tmp_path / "model"))],
+        input="!!exit\n",
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        env={**ENV, **starving(tmp_path, a_library())},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("starting again LD_PRELOAD=") == 1
 
 
 @pytest.mark.slow

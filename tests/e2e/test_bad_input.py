@@ -88,7 +88,7 @@ AT_THE_API = [
     Bad(TEXT, text(prompt=[]), "prompt"),
     Bad(TEXT, text(prompt=["a", 5]), "prompt"),
     Bad(TEXT, text(prompt=[1, -5]), "prompt"),
-    Bad(TEXT, text(prompt=[10**9]), "token"),
+    Bad(TEXT, text(prompt=[10**9]), "vocabulary"),
     Bad(EMBED, {"model": SMOL, "input": 5}, "input"),
     Bad(EMBED, {"model": SMOL, "input": []}, "input"),
     Bad(EMBED, {"model": SMOL, "input": "a", "encoding_format": "hex"}, "encoding_format"),

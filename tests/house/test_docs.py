@@ -13,7 +13,7 @@ ROOT = Path(danlu.__file__).parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
 
 
-def test_the_pages_of_settings_and_of_the_api_are_written_from_the_code() -> None:
+def test_the_pages_of_settings_api_and_doctor_are_written_from_the_code() -> None:
     script = ROOT / "scripts" / "write-docs"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

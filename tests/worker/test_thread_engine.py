@@ -158,6 +158,19 @@ async def test_a_fault_is_an_error_for_its_own_reader_only(
     assert await stage.text()
 
 
+async def test_an_error_of_the_cards_library_is_explained_to_its_reader_and_in_the_log(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = RuntimeError("NPU function error: f, error code is 507015\n[ERROR] (PID:1) ERR00100")
+    with stage.failing(words), pytest.raises(ServeError) as info:
+        await stage.answer()
+    told = str(info.value)
+    meaning = "; that is: an operator crashed on the card (error code is 507015): a kernel got"
+    assert told.startswith("the engine failed: RuntimeError: NPU function error: f, error code is")
+    assert meaning in told and "try `grep" in told and "\n" not in told
+    assert f"request failed{meaning}" in caplog.text
+
+
 async def test_running_out_of_memory_says_so_and_frees_what_can_be_freed(stage: Stage) -> None:
     words = RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
     with stage.failing(words), pytest.raises(OutOfMemory, match="cpu is out of memory"):
