@@ -1,9 +1,9 @@
 """Workers for tests of the API plane: their whole HTTP side, and no engine.
 
 A stock one speaks as FastChat's with the golden frames, one of ours takes messages and sends
-deltas. Words in a prompt change what happens: boom is an engine's error, SLOW never ends, DIE
-breaks the connection off after two frames, STOP ends the stream after two frames, EMPTY says
-nothing, BUSY is too many requests, WRONG a refusal of the body.
+deltas. Words in a prompt change what happens: boom is an engine's error, FULL its device's memory,
+SLOW never ends, DIE breaks the connection off after two frames, STOP ends the stream after two
+frames, EMPTY says nothing, BUSY is too many requests, WRONG a refusal of the body.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from danlu.adapters.errors import BadRequest, OutOfRange, Overloaded, ServeError
+from danlu.adapters.errors import BadRequest, OutOfMemory, OutOfRange, Overloaded, ServeError
 from danlu.adapters.wire.conversation import template_named
 from danlu.adapters.wire.fastchat import error_frame
 from danlu.adapters.wire.frames import encode
@@ -75,6 +75,8 @@ class Worker:
             return refusal(OutOfRange(f"{UNKNOWN_TOKEN} is too large - 'prompt_token_ids'"))
         if "boom" in text:
             return Response(encode(error_frame(ServeError("kaboom"))))
+        if "FULL" in text:
+            return Response(encode(error_frame(OutOfMemory("npu:0 is out of memory"))))
         if "EMPTY" in text:
             return Response(b"")
         return StreamingResponse(self._told(text, self.frames(body)))

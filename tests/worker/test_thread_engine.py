@@ -198,6 +198,31 @@ async def test_a_lost_device_ends_what_runs_and_what_waits_and_is_not_touched_ag
     assert caplog.text.count("device lost device=cpu: error code is 507899") == 1
 
 
+async def test_a_lost_device_ends_an_answer_whose_thread_hangs_in_it(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def step(*_: object) -> None:
+        if inside.is_set():
+            raise RuntimeError("error code is 507899")
+        inside.set()
+        go.wait(SOON)
+
+    hook = stage.model.register_forward_pre_hook(step)
+    try:
+        hanging = stage.start()
+        wait_for(inside.is_set, "it runs", SOON)
+        for box in (stage.start(), hanging):
+            with pytest.raises(DeviceLost):
+                [piece async for piece in box]
+    finally:
+        go.set()
+        hook.remove()
+    stage.idle()
+    assert "request failed" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("wanted", "bfloat16", "expected"),
     [(None, True, None), (None, False, "float16"), ("float32", False, "float32")],

@@ -43,6 +43,8 @@ def client(plane: tuple[httpx.Client, FakeBackend]) -> Iterator[httpx.Client]:
         (CHAT, chat("WRONG"), 400, 40001, "invalid_value"),
         (CHAT, chat("WRONG", stream=True), 400, 40001, "invalid_value"),
         (CHAT, chat("BUSY"), 429, 42903, "overloaded"),
+        (CHAT, chat("FULL"), 503, 50002, "out_of_memory"),
+        (CHAT, chat("FULL", stream=True), 503, 50002, "out_of_memory"),
         (CHAT, chat("EMPTY"), 502, 50006, "worker_lost"),
         (CHAT, chat("STOP"), 502, 50006, "worker_lost"),
         (CHAT, chat("DIE"), 502, 50006, "worker_lost"),
