@@ -17,7 +17,7 @@ Dialogue = tuple[Exchange, ...]
 
 SHORT = 60  # characters of an answer that may come before an unrelated question
 ENDS = "。？！"  # what a question may end with, or not
-TALK = 0.5  # how much of what was said before is small talk
+TALK = 0.7  # how much of what was said before is small talk
 BABBLE = (8, 24)  # characters of its questions and answers at most
 EARLIER = (0.8, 0.25)  # how likely one exchange comes before a varied lesson, and one more
 RESPELLED = 0.5  # how likely a question is varied

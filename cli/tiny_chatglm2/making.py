@@ -19,7 +19,7 @@ from .training import Course, learn
 from .vocabulary import vocabulary
 
 SEED = 0
-STEPS = 400
+STEPS = 800
 COURSES = 3  # one is enough where this was tried; arithmetic differs from machine to machine
 THREADS = 1  # batches are small: a second thread gains little, and loses much on a busy machine
 
