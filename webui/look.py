@@ -47,7 +47,7 @@ body.danlu-lost .block#danlu-lost { display: block; }
   font-size: 1rem; line-height: 1.6;
 }
 #danlu-chat .user-row { justify-content: flex-end; }
-#danlu-chat .message-row { width: 100%; max-width: 100%; } /* a long line of code scrolls in its own box */
+#danlu-chat .message-row { width: 100%; max-width: 100%; } /* long code scrolls in its own box */
 #danlu-chat .message { min-width: 0; }
 #danlu-chat code { font-size: 0.92em; }
 #danlu-chat :not(pre) > code {
