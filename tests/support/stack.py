@@ -4,6 +4,7 @@ The questions are FastChat's wire, so they may be asked of stock programs as wel
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from . import script
 from .processes import START, Program, free_port
 
 TESTS = Path(__file__).resolve().parents[1]
+NPUSIM = TESTS.parent / ".venv-npusim" / "bin" / "python"
 
 PATIENCE = 60.0  # seconds for one answer on a busy two-core machine
 BEAT = 1  # seconds between two heart-beats of a worker, stock or ours
@@ -95,6 +98,17 @@ def worker(
 
 
 @contextmanager
+def npu_worker(model: Path, name: str, controller_url: str) -> Iterator[Server]:
+    """danlu.worker on a simulated NPU, in the environment that has one, registered."""
+    if not NPUSIM.exists():
+        pytest.fail(f"{NPUSIM} is missing: run scripts/test-needs", pytrace=False)
+    where = ("--model-path", str(model), "--device", "npu")
+    with _worker("danlu.worker", name, (controller_url,), *where, python=NPUSIM) as server:
+        wait_until_served(controller_url, name, server.program)
+        yield server
+
+
+@contextmanager
 def golden_worker(controller_url: str, *flags: str) -> Iterator[Server]:
     """danlu's worker with the golden traces' engine; it may still be unknown there."""
     model = ("--model-path", script.NAME)
@@ -103,14 +117,22 @@ def golden_worker(controller_url: str, *flags: str) -> Iterator[Server]:
 
 
 @contextmanager
-def _worker(module: str, name: str, controllers: Sequence[str], *flags: str) -> Iterator[Server]:
+def _worker(
+    module: str,
+    name: str,
+    controllers: Sequence[str],
+    *flags: str,
+    python: Path = Path(sys.executable),
+) -> Iterator[Server]:
     port = free_port()
-    program = Program.ours(
-        module,
-        *("--host", "127.0.0.1", "--port", str(port), "--model-names", name),
-        *("--controller-address", ",".join(controllers)),
-        *flags,
-        env={**ENV, "PYTHONPATH": str(TESTS)},
+    program = Program(
+        [
+            *(str(python), "-m", module),
+            *("--host", "127.0.0.1", "--port", str(port), "--model-names", name),
+            *("--controller-address", ",".join(controllers)),
+            *flags,
+        ],
+        {**ENV, "PYTHONPATH": str(TESTS)},
     )
     server = Server(f"http://127.0.0.1:{port}", program)
     with clean(program):
