@@ -50,7 +50,9 @@ class Engine(Protocol):
         """Take the job; its box is closed once, by the engine, whatever happens."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> "Future[Embeddings]": ...
+    def embed(self, texts: Sequence[str]) -> "Future[Embeddings]":
+        """The vectors to come; who cancels them wants none, and no more work is done for them."""
+        ...
 
     def count(self, text: str) -> int:
         """The number of tokens of `text`, special prefix tokens included."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..adapters.devices.device import Device, device_named
 from ..adapters.devices.explain import meaning_of, told
@@ -125,15 +125,17 @@ class ThreadEngine:
             future.add_done_callback(lambda done: self._settle(box, self._error(done)))
 
     def embed(self, texts: Sequence[str]) -> "Future[Embeddings]":
+        """The promise is not the pool's own: it can be cancelled while the work runs, too."""
+        promise: Future[Embeddings] = Future()
+        self._texts.add(promise)
+        promise.add_done_callback(self._texts.discard)
         try:
-            future = self._pool.submit(lambda: self._guarded(lambda: self._embed(texts)))
+            future = self._pool.submit(lambda: self._guarded(lambda: self._embed(texts, promise)))
         except RuntimeError:
-            future = Future()
-            future.set_exception(self._closed())
-            return future
-        self._texts.add(future)
-        future.add_done_callback(self._texts.discard)
-        return future
+            _fail(promise, self._closed())
+        else:
+            future.add_done_callback(lambda done: self._keep(promise, done))
+        return promise
 
     def count(self, text: str) -> int:
         return self._prompting.count(text) if text else 0
@@ -159,8 +161,22 @@ class ThreadEngine:
                 box
             )
 
-    def _embed(self, texts: Sequence[str]) -> Embeddings:
-        return self._embedder.embed(texts, self._go_on)
+    def _embed(self, texts: Sequence[str], promise: "Future[Embeddings]") -> Embeddings:
+        def before_each() -> None:
+            self._go_on()
+            if promise.cancelled():
+                raise NotReady("nobody waits for these vectors any more")
+
+        return self._embedder.embed(texts, before_each)
+
+    def _keep(self, promise: "Future[Embeddings]", done: "Future[Embeddings]") -> None:
+        """Pass on how the work ended, unless nobody waits or the loss of the device was told."""
+        error = self._error(done)
+        if error is not None:
+            _fail(promise, error)
+            return
+        with contextlib.suppress(InvalidStateError):
+            promise.set_result(done.result())
 
     def _go_on(self) -> None:
         """Before every step: stop if the engine does, else take a fair share of the device."""
@@ -205,6 +221,8 @@ class ThreadEngine:
             log.error("device lost device=%s: %s", self._device.name, str(exc))
             for box in tuple(self._boxes):
                 self._settle(box, error)
+            for promise in tuple(self._texts):
+                _fail(promise, error)
         return error
 
     def _settle(self, box: Box, error: ServeError | None) -> None:
@@ -213,7 +231,7 @@ class ThreadEngine:
             self._boxes.remove(box)
             box.close(error)
 
-    def _error(self, done: "Future[None]") -> ServeError | None:
+    def _error(self, done: "Future[Any]") -> ServeError | None:
         if done.cancelled():
             return self._closed()
         exc = done.exception()
@@ -225,6 +243,11 @@ class ThreadEngine:
         if self._closing.is_set():
             return NotReady("this worker is stopping; ask another one")
         return ServeError(f"no thread can be bound to {self._device.name} any more")
+
+
+def _fail(promise: "Future[Embeddings]", error: ServeError) -> None:
+    with contextlib.suppress(InvalidStateError):
+        promise.set_exception(error)
 
 
 def _failure(exc: BaseException) -> ServeError:

@@ -132,6 +132,44 @@ async def test_a_reader_who_leaves_halfway_ends_the_answer(stage: Stage) -> None
     assert [piece async for piece in box][-1:] == [] or first.finish_reason is None
 
 
+async def test_vectors_that_nobody_waits_for_are_left_unmade() -> None:
+    """Cancelled while the first of many is read: the others are not, and the thread is free."""
+    stage, go, steps = Stage(Manner(concurrency=1)), threading.Event(), list[int]()
+
+    def step(*_: object) -> None:
+        steps.append(1)
+        go.wait(SOON)
+
+    stage.model.base_model.register_forward_pre_hook(step)
+    texts = stage.engine.embed(["a cat"] * 1000)
+    wait_for(lambda: bool(steps), "the first text is read", SOON)
+    assert texts.cancel()
+    assert stage.engine.queue_length() == 0
+    go.set()
+    assert await stage.text(seed=1)
+    assert len(steps) < 100
+    stage.engine.close()
+
+
+async def test_a_lost_device_ends_vectors_too(stage: Stage) -> None:
+    """Also those whose thread hangs in the driver, and those that wait for a thread."""
+    go, hanging = threading.Event(), threading.Event()
+
+    def fail(*_: object) -> None:
+        if not hanging.is_set():
+            hanging.set()
+            go.wait(SOON)
+        raise RuntimeError("error code is 507899")
+
+    stage.model.base_model.register_forward_pre_hook(fail)
+    texts = [stage.engine.embed(["a cat"]) for _ in range(3)]
+    for one in texts:
+        with pytest.raises(DeviceLost):
+            await asyncio.wait_for(asyncio.wrap_future(one), SOON / 2)
+    assert stage.engine.queue_length() == 0
+    go.set()
+
+
 async def test_the_queue_counts_running_and_waiting(stage: Stage) -> None:
     with stage.held() as go:
         boxes = [stage.start() for _ in range(5)]
