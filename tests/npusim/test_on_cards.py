@@ -19,7 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CARDS = Path(__file__).with_name("cards")
 PYTHON = ROOT / ".venv-npusim" / "bin" / "python"
 PATIENCE = 540  # seconds
-IN_ONE_PROCESS = ("test_machine.py", "test_devices.py", "test_worker.py", "test_faults.py")
+IN_ONE_PROCESS = (
+    "test_machine.py",
+    "test_devices.py",
+    "test_worker.py",
+    "test_chat.py",
+    "test_faults.py",
+)
 MACHINES: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "Ascend 910B4, CANN 8.2": ({"NPUSIM_CANN": "8.2.RC1"}, IN_ONE_PROCESS),
     "Ascend 910B4, CANN 8.3": (
