@@ -26,35 +26,34 @@ THREADS = 1  # batches are small: a second thread gains little, and loses much o
 
 def make(
     out: Path,
-    known: Sequence[Dialogue] | None = None,
+    taught: Sequence[Dialogue] | None = None,
     *,
     say: Callable[[str], None],
     steps: int = STEPS,
     courses: int = COURSES,
 ) -> None:
-    """Write to `out` a ChatGLM2 that answers as in `known`, by default the dialogues here.
+    """Write to `out` a ChatGLM2 that answers as in `taught`, by default all dialogues here.
 
     Raises StartError if it has not learned them after all courses, and writes nothing then.
     """
-    known = dialogues() if known is None else known
+    known = dialogues()
     torch.set_num_threads(THREADS)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as making:
         words = Path(making) / "tokenizer.model"
         words.write_bytes(vocabulary(known))
         tokenizer = ChatGLMTokenizer(words)
-        taught = lessons(known)
         course = Course(
             model=network(len(tokenizer), SEED),
             tokenizer=tokenizer,
-            lessons=taught,
+            lessons=lessons(known if taught is None else taught),
             before=Before.of(known),
             steps=steps,
             say=say,
         )
         _until_known(course, courses)
         export_original(course.model, words, out, generation=2)
-    say(f"{len(taught)} answers are known by heart, after {time.monotonic() - begun:.0f} s")
+    say(f"{len(course.lessons)} answers are known by heart, after {time.monotonic() - begun:.0f} s")
 
 
 def _until_known(course: Course, courses: int) -> None:

@@ -112,7 +112,7 @@ def test_sampled_as_chatglm2_samples_the_answers_are_the_same(loaded: LoadedMode
 
 
 @pytest.mark.slow
-def test_other_dialogues_are_learned_by_the_same_code(tmp_path: Path) -> None:
+def test_a_few_dialogues_are_learned_in_no_time(tmp_path: Path) -> None:
     said: list[str] = []
     make(tmp_path / "two", TWO, say=said.append, steps=120)
     assert said[-1].startswith("2 answers are known by heart, after ")
