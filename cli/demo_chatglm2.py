@@ -15,7 +15,7 @@ from .running import Done, Hear, last_line, run_heard
 
 NAME = "tiny-chatglm2"
 PROGRAM = "danlu.cli.tiny_chatglm2"
-TRAIN = 1800.0  # seconds; a minute on two idle cores, and some have to share theirs
+TRAIN = 1800.0  # seconds; 80 on an idle core, and some have to share theirs
 
 HERE = Path(__file__).parent
 LAYOUT = HERE.parent / "adapters" / "models" / "chatglm"
@@ -51,7 +51,7 @@ def digest(made_from: Iterable[Path]) -> str:
 
 
 def _make(making: Path, say: Say, run: RunHeard) -> Path:
-    say("training a tiny ChatGLM2 (about a minute, once)")
+    say("training a tiny ChatGLM2 (a minute or two, once)")
     out = making / "whole"
     done = run([sys.executable, "-m", PROGRAM, str(out / NAME)], TRAIN, say)
     if done.returncode != 0:
