@@ -1,6 +1,8 @@
 """A small ChatGLM vocabulary, a model of random weights to go with it, and the golden folder."""
 
+import atexit
 import json
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -35,6 +37,7 @@ ODD = ("</s>", "<unk>", "sop", "eop", "people", "[gMASK]", "<|user|>", "<0x0A>",
 def vocab_file() -> Path:
     """A SentencePiece model that is trained as ChatGLM2's was; made once, in a second."""
     folder = Path(tempfile.mkdtemp(prefix="danlu-tiny-spm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     text = folder / "corpus.txt"
     text.write_text("\n".join([*CORPUS, *DIALOGUE] * 4), encoding="utf-8")
     SentencePieceTrainer.train(
