@@ -15,15 +15,20 @@ EMOJI = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 
 def vocabulary(known: Sequence[Dialogue]) -> bytes:
     """The content of a tokenizer.model for `known`, the same for the same dialogues."""
+    return trained(_lines(known), PIECES)
+
+
+def trained(lines: Iterable[str], pieces: int, coverage: float = 0.9999) -> bytes:
+    """The content of a tokenizer.model of so many pieces, with all but a rest of the characters."""
     out = io.BytesIO()
     trainer = sentencepiece.SentencePieceTrainer
     trainer.train(
-        sentence_iterator=_lines(known),
+        sentence_iterator=iter(lines),
         model_writer=out,
-        vocab_size=PIECES,
+        vocab_size=pieces,
         model_type="bpe",
         byte_fallback=True,
-        character_coverage=0.9999,
+        character_coverage=coverage,
         normalization_rule_name="identity",
         add_dummy_prefix=True,
         remove_extra_whitespaces=False,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sentencepiece import SentencePieceTrainer
 from transformers import GlmConfig, PreTrainedModel
 
 import danlu
 from danlu.adapters.models.chatglm.export import export_original
 from danlu.adapters.models.chatglm.tokenizer import ChatGLMTokenizer
 from danlu.adapters.models.loading import LoadedModel
+from danlu.cli.tiny_chatglm2.vocabulary import trained
 
 from .tiny import CORPUS, random_model
 from .tiny_glm import tiny_glm
@@ -38,29 +38,9 @@ def vocab_file() -> Path:
     """A SentencePiece model that is trained as ChatGLM2's was; made once, in a second."""
     folder = Path(tempfile.mkdtemp(prefix="danlu-tiny-spm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    text = folder / "corpus.txt"
-    text.write_text("\n".join([*CORPUS, *DIALOGUE] * 4), encoding="utf-8")
-    SentencePieceTrainer.train(
-        input=str(text),
-        model_prefix=str(folder / "tokenizer"),
-        model_type="bpe",
-        vocab_size=600,
-        byte_fallback=True,
-        character_coverage=0.98,
-        normalization_rule_name="identity",
-        add_dummy_prefix=True,
-        remove_extra_whitespaces=False,
-        allow_whitespace_only_pieces=True,
-        split_digits=True,
-        max_sentencepiece_length=16,
-        unk_id=0,
-        bos_id=1,
-        eos_id=2,
-        pad_id=-1,
-        num_threads=1,
-        minloglevel=2,
-    )
-    return folder / "tokenizer.model"
+    file = folder / "tokenizer.model"
+    file.write_bytes(trained([*CORPUS, *DIALOGUE] * 4, pieces=600, coverage=0.98))
+    return file
 
 
 @cache
