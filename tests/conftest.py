@@ -1,6 +1,7 @@
 """Fixtures that every room's tests may use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 from danlu.cli.cache import cache_root
 from danlu.cli.demo import demo_model
 from danlu.cli.demo_chatglm2 import chatglm2_model
+
+
+def pytest_configure() -> None:
+    """Ctrl-C counts here and in every program that a test starts, also where the suite was started
+    in the background of a script, which has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
