@@ -3,13 +3,12 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Send
 
 from ..adapters.errors import ServeError
 from ..adapters.host.answers import named
-from ..adapters.host.readers import attended
+from ..adapters.host.readers import AttendedResponse
 from ..adapters.wire.fastchat import error_frame
 from ..adapters.wire.frames import encode
 
@@ -19,12 +18,11 @@ def refusal(exc: ServeError) -> Response:
     return Response(encode(error_frame(exc)), status_code=exc.status)
 
 
-class FrameStream(Response):
+class FrameStream(AttendedResponse):
     """Sends frames as they come, at least one, and an error as the last one.
 
     The first one decides about the status. `frames` is closed before the answer ends, also when
-    the reader leaves while nothing comes. The request's body must have been read: what is received
-    after it can only be the reader leaving. It has no Content-Type, as FastChat's has none: clients
+    the reader leaves while nothing comes. It has no Content-Type, as FastChat's has none: clients
     of FastChat read it raw.
     """
 
@@ -33,13 +31,7 @@ class FrameStream(Response):
         self._frames = frames
         del self.headers["content-length"]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await attended(receive, self._send(send))
-        except ClientDisconnect:
-            return
-
-    async def _send(self, send: Send) -> None:
+    async def send(self, send: Send) -> None:
         begun = False
         async with aclosing(self._frames), aclosing(self._with_errors()) as parts:
             async for status, part in parts:

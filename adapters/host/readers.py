@@ -2,12 +2,27 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
+
+
+class AttendedResponse(Response):
+    """A response whose sending is ended once its reader has left. The request's body must have been
+    read."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect):
+            await attended(receive, self.send(send))
+
+    async def send(self, send: Send) -> None:
+        """Send the whole of it."""
+        raise NotImplementedError
 
 
 async def attended(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

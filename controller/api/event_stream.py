@@ -3,12 +3,10 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from ...adapters.host.answers import named
-from ...adapters.host.readers import attended
+from ...adapters.host.readers import AttendedResponse
 from ...adapters.wire.sse import DONE, error_event
 
 HEADERS = (
@@ -18,20 +16,14 @@ HEADERS = (
 )
 
 
-class EventStream(Response):
+class EventStream(AttendedResponse):
     """Server-sent events; the status waits for the first of them, so that an error has its own."""
 
     def __init__(self, events: AsyncGenerator[bytes]) -> None:
         self.events = events
         self.background = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await attended(receive, self._send(send))
-        except ClientDisconnect:
-            return
-
-    async def _send(self, send: Send) -> None:
+    async def send(self, send: Send) -> None:
         async with aclosing(self.events) as events:
             first = await anext(events)
             await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})

@@ -5,12 +5,11 @@ number format. So the host holds one file's mapped pages beside what is its own.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GlmConfig, GlmForCausalLM, PreTrainedTokenizerBase
+from transformers import GenerationConfig, GlmConfig, GlmForCausalLM
 
 from ...errors import StartError
 from ..checkpoint import CONFIG, weight_files
@@ -20,6 +19,7 @@ from .names import ROTARY, Part, parts, split
 from .native import generation_config, native_config
 from .quantised import Named, dequantised, kind_of
 from .shards import tensors_in
+from .tokenizer import VOCAB_FILE, ChatGLMTokenizer
 
 
 def load_chatglm(
@@ -46,11 +46,9 @@ def load_chatglm(
     return _finished(model, GenerationConfig.from_pretrained(path), device)
 
 
-def load_tokenizer(path: Path, generation: int) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path, generation: int) -> ChatGLMTokenizer:
     """The tokenizer of the directory `path`; raises StartError for one that cannot be read."""
-    kind: Any = import_module(".tokenizer", __package__).ChatGLMTokenizer
-    tokenizer: PreTrainedTokenizerBase = kind(path / "tokenizer.model", generation=generation)
-    return tokenizer
+    return ChatGLMTokenizer(path / VOCAB_FILE, generation=generation)
 
 
 def _load_original(
