@@ -42,11 +42,14 @@ class BoundPool:
         found = self._device.where()
         if found != self._device.name:
             self._device.bind_thread()  # for the next call, which looks again
-            raise ServeError(_strayed(found, self._device.name))
+            raise strayed(found, self._device.name)
         return call()
 
 
-def _strayed(found: str, wanted: str) -> str:
+def strayed(found: str, wanted: str) -> ServeError:
+    """The error for a thread that is not where it was bound to; it is logged, too."""
     name = threading.current_thread().name
     log.error("thread strayed thread=%s device=%s found=%s", name, wanted, found)
-    return f"the engine's thread {name} was bound to {found}, not to {wanted}; nothing was computed"
+    return ServeError(
+        f"the engine's thread {name} was bound to {found}, not to {wanted}; nothing was computed"
+    )

@@ -13,7 +13,7 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
     """
     progress.set(0.0, "importing libraries")
     try:
-        from .thread_engine import load_engine
+        from .local_engines import load_engine
     except ModuleNotFoundError as exc:
         raise StartError(
             f"{exc.name} is not installed; the worker's packages come with danlu[worker]"

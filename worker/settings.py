@@ -58,7 +58,20 @@ class WorkerSettings:
     embed_in_truncate: bool = knob(
         False, "cut texts for embeddings that exceed the context, instead of averaging their parts"
     )
-    limit_worker_concurrency: int = knob(5, "requests that run at a time; the rest wait", low=1)
+    engine: str = knob(
+        "auto",
+        "batching: all requests in one batch; thread: one by one; auto: what suits the model",
+        choices=("auto", "batching", "thread"),
+    )
+    limit_worker_concurrency: int = knob(
+        0, "requests that run at a time, the rest wait; 0 for what suits the engine", low=0
+    )
+    limit_waiting: int = knob(256, "requests that may wait; more are turned away", low=0)
+    kv_memory: float | None = knob(
+        None,
+        "GiB for the answers in the making (KV cache); most of what is free if not given",
+        low=0,
+    )
     stream_interval: int = knob(1, "tokens from one frame of a stream to the next", low=1)
     seed: int | None = knob(None, "seed of requests that give none", low=SEEDS[0], high=SEEDS[1])
     revision: str = knob("main", "FastChat's hub revision; a directory has only main")

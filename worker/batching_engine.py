@@ -1,0 +1,235 @@
+"""An engine that answers all requests at once: one bound thread, one forward of the model a step.
+
+Who runs in a step is the scheduler's to say, what it computes the runner's, how a request ends the
+batch's. Here is the door to the thread they live on.
+"""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from ..adapters.devices.device import Device
+from ..adapters.errors import NotReady, Overloaded, ServeError
+from ..adapters.models.loading import LoadedModel
+from ..adapters.wire.generation import GenerateBody
+from ._shim import Sampler
+from .engine import Embeddings
+from .failures import Failures, fail
+from .hosted import Hosted, Manner
+from .job import Job
+from .kv_cache import KvCache
+from .kv_room import Room
+from .kv_slots import KvSlots
+from .loading import Progress
+from .outbox import Box
+from .pace import Pace
+from .runner import Runner
+from .running import Running
+from .scheduler import Scheduler
+from .suitability import Fit
+from .warming import warm_up
+from .weights import lost
+
+CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
+RETRY = 2  # seconds after which one who was turned away may try again
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A job and where its answer goes."""
+
+    job: Job
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Texts whose vectors are wanted."""
+
+    texts: Sequence[str]
+    promise: "Future[Embeddings]"
+
+
+class BatchingEngine:
+    """See `Engine`. Sets and events are shared between threads; each use of them is atomic.
+
+    Made on any thread; raises what the engine's own thread could not do: bind, allocate, warm up.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        device: Device,
+        fit: Fit,
+        room: Room,
+        manner: Manner | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._manner = manner or Manner()
+        self._hosted = Hosted(loaded, self._manner)
+        self._device, self._room = device, room
+        self._failures = Failures(device)
+        self.card, self.lost = self._hosted.card, self._failures.lost
+        self._inbox: SimpleQueue[Arrival | Errand | None] = SimpleQueue()  # None only wakes
+        self._boxes: set[Box] = set()  # of jobs running and waiting
+        self._promises: set[Future[Embeddings]] = set()
+        self._closing = threading.Event()
+        begun: Future[None] = Future()
+        threading.Thread(
+            target=self._live,
+            args=(lambda: self._batch(fit, progress or Progress()), begun),
+            name=f"{device.name}-engine",
+            daemon=True,  # it may hang in the driver when the program wants to end
+        ).start()
+        begun.result()
+
+    def admit(self, body: GenerateBody) -> Job:
+        return self._hosted.admission.admit(body)
+
+    def submit(self, job: Job, box: Box) -> None:
+        limit = self._manner.waiting
+        if limit is not None and self.queue_length() >= self._room.concurrency + limit:
+            box.close(
+                Overloaded(
+                    f"{limit} requests are waiting already; try again later", retry_after=RETRY
+                )
+            )
+            return
+        self._boxes.add(box)
+        self._post(Arrival(job, box))
+
+    def embed(self, texts: Sequence[str]) -> "Future[Embeddings]":
+        """The promise can be cancelled while the work runs, too."""
+        promise: Future[Embeddings] = Future()
+        self._promises.add(promise)
+        promise.add_done_callback(self._promises.discard)
+        self._post(Errand(texts, promise))
+        return promise
+
+    def count(self, text: str) -> int:
+        return self._hosted.count(text)
+
+    def queue_length(self) -> int:
+        """Jobs running and waiting; those whose reader has left are over."""
+        return sum(not box.abandoned for box in tuple(self._boxes)) + len(self._promises)
+
+    def close(self) -> None:
+        """What waits and what runs ends before the next step, with an error."""
+        self._closing.set()
+        self._inbox.put(None)
+
+    def _post(self, item: "Arrival | Errand") -> None:
+        self._inbox.put(item)
+        if self._closing.is_set():  # nobody may be left to look
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Whatever is still in the inbox of an engine that closes. Called from any thread."""
+        with contextlib.suppress(Empty):
+            while True:
+                item = self._inbox.get_nowait()
+                if isinstance(item, Arrival):
+                    self._settle(item.box, _closed())
+                elif isinstance(item, Errand):
+                    fail(item.promise, _closed())
+
+    def _settle(self, box: Box, error: ServeError | None) -> None:
+        self._boxes.discard(box)
+        box.close(error)
+
+    def _live(self, make: Callable[[], Running], begun: "Future[None]") -> None:
+        """The engine's thread, from its birth to its end."""
+        try:
+            self._device.bind_thread()
+            running = make()
+        except BaseException as exc:
+            begun.set_exception(exc)
+            return
+        begun.set_result(None)
+        errands: deque[Errand] = deque()
+        while not self._closing.is_set():
+            self._receive(running, errands, wait=not (len(running) or errands))
+            self._step(running)
+            if errands:
+                self._run(errands.popleft(), lambda: self._between(running, errands))
+        running.end_all(_closed())
+        for errand in errands:
+            fail(errand.promise, _closed())
+        self._turn_away()
+
+    def _batch(self, fit: Fit, progress: Progress) -> Running:
+        """What the thread owns, made on it."""
+        model, room = self._hosted.model, self._room
+        cache = KvCache(fit.layers, room.slots, room.length, model.dtype, model.device)
+        runner = Runner(model, cache)
+        warm_up(runner, room, progress)
+        return Running(
+            self._hosted,
+            self._device,
+            Scheduler(KvSlots(room.slots), concurrency=room.concurrency, chunk=CHUNK),
+            runner,
+            Sampler(room.concurrency, fit.vocabulary, model.device),
+            self._failures,
+            self._settle,
+            pace=Pace(CHUNK),
+            seats=room.concurrency,
+            interval=self._manner.stream_interval,
+        )
+
+    def _receive(self, running: Running, errands: "deque[Errand]", *, wait: bool) -> None:
+        """Take in what has come; where there is nothing to do, wait for it."""
+        while wait or not self._inbox.empty():
+            with contextlib.suppress(Empty):
+                item = self._inbox.get(block=wait)
+                if isinstance(item, Arrival):
+                    running.arrive(item.job, item.box)
+                elif isinstance(item, Errand):
+                    errands.append(item)
+            wait = False
+
+    def _step(self, running: Running) -> None:
+        """One step of the batch; whatever fails, nobody is left waiting."""
+        if self.lost.done():
+            running.end_all(lost(self._device))
+            return
+        try:
+            running.step()
+        except Exception as exc:
+            running.end_all(self._failures.explained(exc))
+
+    def _between(self, running: Running, errands: "deque[Errand]") -> None:
+        """Answers go on while vectors are made: a step before each text."""
+        self._receive(running, errands, wait=False)
+        self._step(running)
+        if self.lost.done():
+            raise lost(self._device)
+        if self._closing.is_set():
+            raise _closed()
+
+    def _run(self, errand: Errand, before_each: Callable[[], None]) -> None:
+        """Make the vectors and keep the promise, unless nobody waits for it any more."""
+
+        def wanted() -> None:
+            before_each()
+            if errand.promise.cancelled():
+                raise NotReady("nobody waits for these vectors any more")
+
+        try:
+            made = self._hosted.embedder.embed(errand.texts, wanted)
+        except Exception as exc:
+            error = self._failures.explained(exc)
+        else:
+            with contextlib.suppress(InvalidStateError):
+                errand.promise.set_result(made)
+            return
+        fail(errand.promise, error)  # out here the failure and its tensors are let go
+        if not self.lost.done():
+            self._device.release_memory()
+
+
+def _closed() -> ServeError:
+    return NotReady("this worker is stopping; ask another one")

@@ -1,0 +1,55 @@
+"""What an exception under an engine means for those who asked. Knows no queue and no model."""
+
+import contextlib
+import logging
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+from ..adapters.devices.device import Device
+from ..adapters.devices.explain import meaning_of, told
+from ..adapters.devices.fault import Fault
+from ..adapters.errors import DeviceLost, OutOfMemory, ServeError
+from .weights import lost
+
+log = logging.getLogger(__name__)
+
+
+class Failures:
+    """`lost` is done once the device is; everything that fails after that failed of it."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.lost: Future[None] = Future()
+
+    def explained(self, exc: BaseException) -> ServeError:
+        """What to tell the reader; a lost device is noted, an unknown failure logged whole."""
+        if isinstance(exc, ServeError) and not isinstance(exc, DeviceLost):
+            return exc
+        fault = self._device.fault(exc)
+        if fault is Fault.LOST or isinstance(exc, DeviceLost) or self.lost.done():
+            return self._lose(exc)
+        if fault is Fault.OUT_OF_MEMORY:
+            log.warning("out of memory device=%s: %s", self._device.name, str(exc))
+            return OutOfMemory(
+                f"{self._device.name} is out of memory; ask for fewer tokens, or try again later"
+            )
+        log.error("request failed%s", meaning_of(exc), exc_info=exc)
+        return failure(exc)
+
+    def _lose(self, exc: BaseException) -> DeviceLost:
+        error = lost(self._device)
+        with contextlib.suppress(InvalidStateError):
+            self.lost.set_result(None)
+            log.error("device lost device=%s: %s", self._device.name, str(exc))
+        return error
+
+
+def failure(exc: BaseException) -> ServeError:
+    """What is said of a failure that nothing is known about."""
+    return ServeError(f"the engine failed: {type(exc).__name__}: {told(exc)}")
+
+
+def fail(promise: "Future[Any]", error: ServeError) -> None:
+    """Break a promise, unless it was kept, broken or given up already."""
+    with contextlib.suppress(InvalidStateError):
+        promise.set_exception(error)

@@ -1,0 +1,61 @@
+"""A loaded model as an engine is asked about it: how it is prompted, spelled and described."""
+
+from dataclasses import dataclass
+
+from ..adapters.models.loading import LoadedModel
+from .admission import HONOURED, Admission
+from .embedding import Embedder
+from .engine import ModelCard
+from .glm_prompting import prompting_for
+from .vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an engine serves its model.
+
+    `concurrency` requests run at a time, None for what suits the engine; of the rest, `waiting`
+    may wait, None for any number.
+    """
+
+    concurrency: int | None = None
+    waiting: int | None = None
+    stream_interval: int = 1
+    conv_template: str | None = None
+    embed_in_truncate: bool = False
+    seed: int | None = None
+
+
+class Hosted:
+    """What all engines make of a model in the same way. Read by any thread."""
+
+    def __init__(self, loaded: LoadedModel, manner: Manner) -> None:
+        self.model = loaded.model
+        self.context_length = loaded.context_length
+        self.vocabulary = Vocabulary(loaded.tokenizer)
+        self.prompting = prompting_for(
+            loaded.tokenizer, self.vocabulary, manner.conv_template, loaded.context_length
+        )
+        self.admission = Admission(
+            self.prompting,
+            context_length=loaded.context_length,
+            vocabulary=loaded.vocabulary,
+            end_ids=loaded.end_ids,
+            seed=manner.seed,
+        )
+        self.embedder = Embedder(
+            loaded.model,
+            self.prompting.encode,
+            loaded.context_length,
+            manner.embed_in_truncate,
+        )
+        self.card = ModelCard(
+            context_length=loaded.context_length,
+            conversation=self.prompting.conversation,
+            parameters=HONOURED,
+            embeddings=True,
+        )
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`, special prefix tokens included."""
+        return self.prompting.count(text) if text else 0

@@ -1,0 +1,98 @@
+"""Loads a model and gives it the engine that suits it: batches where it fits, else threads."""
+
+import dataclasses
+import logging
+
+from ..adapters.devices.device import Device, device_named
+from ..adapters.errors import StartError
+from ..adapters.models.loading import LoadedModel
+from .batching_engine import BatchingEngine
+from .engine import Engine
+from .hosted import Manner
+from .kv_cache import slot_bytes
+from .kv_room import GIB, Room, room
+from .loading import Progress
+from .settings import WorkerSettings
+from .suitability import Fit, fitted
+from .thread_engine import ThreadEngine
+from .weights import load
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 16  # requests in a batch, where nothing is said
+SHARE = {"cpu": 0.5}  # of the free memory that answers may take; the host has other uses for it
+USUAL_SHARE = 0.85  # the rest is for what a step computes with
+
+
+def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
+    """The engine for these settings, its model loaded; raises StartError, or DeviceLost where
+    another try may go well. Takes its time.
+
+    Binds the calling thread to the device: call it on one that does nothing else.
+    """
+    device = device_named(settings.device)
+    loaded = load(settings, device, progress)
+    engine = engine_for(loaded, device, settings, progress)
+    log.info(
+        "engine ready device=%s engine=%s context_length=%d free_memory=%.1fGiB",
+        device.name,
+        type(engine).__name__,
+        engine.card.context_length,
+        device.free_memory() / GIB,
+    )
+    return engine
+
+
+def engine_for(
+    loaded: LoadedModel, device: Device, settings: WorkerSettings, progress: Progress
+) -> Engine:
+    """Called on a thread that is bound to the device, because it may run the model."""
+    manner = Manner(
+        concurrency=settings.limit_worker_concurrency or None,
+        waiting=settings.limit_waiting,
+        stream_interval=settings.stream_interval,
+        conv_template=settings.conv_template,
+        embed_in_truncate=settings.embed_in_truncate,
+        seed=settings.seed,
+    )
+    if settings.engine == "thread":
+        return ThreadEngine(loaded, device, manner)
+    fit = fitted(loaded.model, loaded.context_length)
+    if not fit.reason:
+        return _batching(loaded, device, fit, manner, progress, settings)
+    if settings.engine == "batching":
+        raise StartError(f"--engine batching cannot run this model: {fit.reason}; leave it out")
+    log.warning("requests run one by one: no batches for this model, because %s", fit.reason)
+    return ThreadEngine(loaded, device, manner)
+
+
+def _batching(
+    loaded: LoadedModel,
+    device: Device,
+    fit: Fit,
+    manner: Manner,
+    progress: Progress,
+    settings: WorkerSettings,
+) -> BatchingEngine:
+    found = room_for(loaded, device, fit, manner.concurrency or CONCURRENCY, settings.kv_memory)
+    if found.length < loaded.context_length:
+        log.warning(
+            "context shortened from=%d to=%d tokens, so that %d answers fit into memory at a time",
+            loaded.context_length,
+            found.length,
+            found.concurrency,
+        )
+    log.info("cache slots=%d length=%d requests=%d", found.slots, found.length, found.concurrency)
+    shortened = dataclasses.replace(loaded, context_length=found.length)
+    return BatchingEngine(shortened, device, fit, found, manner, progress)
+
+
+def room_for(
+    loaded: LoadedModel, device: Device, fit: Fit, concurrency: int, gib: float | None
+) -> Room:
+    """The room in `gib` GiB, or in the usual share of what is free."""
+    kind = device.name.partition(":")[0]
+    share = SHARE.get(kind, USUAL_SHARE)
+    memory = device.free_memory() * share if gib is None else gib * GIB
+    token_bytes = slot_bytes(fit.layers, 1, loaded.model.dtype)
+    return room(int(memory), token_bytes, loaded.context_length, concurrency)

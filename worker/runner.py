@@ -1,0 +1,139 @@
+"""Runs a plan: one forward of the model for all that it names. Knows no queue and no text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .attention import CachedStep, Span
+from .kv_cache import KvCache
+from .scheduler import Chunk, Plan
+
+LENGTHS = 64  # tokens; attention's length is a multiple of it, so that there are few shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`due` [sequences, vocabulary]: the logits for the next token of each of `Plan.due`, in that
+    order. `scored` has, for each chunk of a scored prompt, those of all its positions."""
+
+    due: Tensor
+    scored: list[tuple[Chunk, Tensor]]
+
+
+class Runner:
+    """Owned by the engine's thread. The model, its attention plugged in, is on the cache's device.
+
+    What the model needs to know of a step goes to the device in a single transfer.
+    """
+
+    def __init__(self, model: PreTrainedModel, cache: KvCache) -> None:
+        self._model: Any = model
+        self._cache = cache
+        self._device = model.device
+        self._columns = torch.arange(cache.length, device=self._device)
+        self._heads = {
+            heads: torch.arange(heads, device=self._device).unsqueeze(1)
+            for heads in {keys.shape[1] for keys in cache.keys}
+        }
+
+    def run(self, plan: Plan) -> Result:
+        """Do the plan's moves and its one forward."""
+        with torch.inference_mode():
+            for move in plan.moves:
+                self._cache.move(move)
+            return self._forward(plan)
+
+    def wipe(self, slot: int) -> None:
+        """Nothing of a sequence that went wrong may stay: a NaN is not masked away."""
+        with torch.inference_mode():
+            self._cache.wipe(slot)
+
+    def _forward(self, plan: Plan) -> Result:
+        host = HostStep(plan, self._cache.length)
+        ids, positions, slots, kept, lengths, rows = self._sent(host.numbers)
+        step = CachedStep(
+            cache=self._cache,
+            rows=len(plan.decode),
+            slots=None if host.dense else rows,
+            mask=(self._columns[: host.longest] < lengths.unsqueeze(1)).unsqueeze(1),
+            places={
+                heads: (slots * heads + each) * self._cache.length + positions
+                for heads, each in self._heads.items()
+            },
+            spans=tuple(self._spans(plan)),
+        )
+        outputs = self._model(
+            input_ids=ids.unsqueeze(0),
+            position_ids=positions.unsqueeze(0),
+            use_cache=False,
+            logits_to_keep=kept,
+            step=step,
+            return_dict=True,
+        )
+        return _result(plan, outputs.logits[0])
+
+    def _sent(self, numbers: list[list[int]]) -> tuple[Tensor, ...]:
+        flat = torch.tensor([n for part in numbers for n in part], dtype=torch.long)
+        return flat.to(self._device, non_blocking=True).split([len(part) for part in numbers])
+
+    def _spans(self, plan: Plan) -> Iterator[Span]:
+        first = len(plan.decode)
+        for chunk in plan.chunks:
+            count, mask = chunk.end - chunk.start, None
+            if chunk.start > 0:
+                own = self._columns[chunk.start : chunk.end].unsqueeze(1)
+                mask = self._columns[: chunk.end] <= own
+            yield Span(first, count, chunk.sequence.seat, chunk.end, mask)
+            first += count
+
+
+class HostStep:
+    """A plan as numbers. `longest` is attention's length over the slots that decode; they are
+    `dense` if they are the first ones without a gap."""
+
+    def __init__(self, plan: Plan, capacity: int) -> None:
+        decode = plan.decode
+        seats = [sequence.seat for sequence in decode]
+        self.dense = seats == list(range(len(seats)))
+        lengths = [1] * (max(seats, default=-1) + 1)  # of a slot in a gap: nobody reads the result
+        for sequence in decode:
+            lengths[sequence.seat] = sequence.computed + 1
+        self.longest = min(-(-max(lengths, default=0) // LENGTHS) * LENGTHS, capacity)
+        ids = [sequence.tokens[sequence.computed] for sequence in decode]
+        positions = [sequence.computed for sequence in decode]
+        slots = list(seats)
+        kept = list(range(len(decode)))
+        for chunk in plan.chunks:
+            kept += _kept(chunk, len(ids))
+            ids += chunk.sequence.tokens[chunk.start : chunk.end]
+            positions += range(chunk.start, chunk.end)
+            slots += [chunk.sequence.seat] * (chunk.end - chunk.start)
+        self.numbers = [ids, positions, slots, kept, lengths, seats]
+
+
+def _kept(chunk: Chunk, first: int) -> list[int]:
+    """The tokens of the step whose logits are wanted for this chunk, which begins at `first`."""
+    count = chunk.end - chunk.start
+    if chunk.sequence.scored:
+        return list(range(first, first + count))
+    return [first + count - 1] if chunk.last else []
+
+
+def _result(plan: Plan, logits: Tensor) -> Result:
+    """Tell the rows apart that the model gave."""
+    at = len(plan.decode)
+    due, scored = list(range(at)), []
+    for chunk in plan.chunks:
+        count = len(_kept(chunk, 0))
+        if chunk.sequence.scored:
+            scored.append((chunk, logits[at : at + count]))
+        at += count
+        if chunk.last:
+            due.append(at - 1)
+    if len(due) == len(logits):
+        return Result(logits, scored)
+    return Result(logits[torch.tensor(due, dtype=torch.long, device=logits.device)], scored)

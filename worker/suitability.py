@@ -1,0 +1,116 @@
+"""Whether a model can be run in batches over the KV cache, found out by running it once.
+
+A step puts tokens of many texts into one row, so everything in the model but attention must work on
+each token by itself, and attention must be the plain one that is plugged in.
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
+
+from .attention import plug_in
+from .kv_cache import LayerShape
+
+LOOK = 12  # tokens of each of the trial's two texts
+CLOSE = 0.1  # of the logits' spread; what half precision rounds is several times smaller
+# Rotations that depend on how long the longest text of the batch is.
+MOVING_ROPES = ("dynamic", "longrope")
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The layers' shapes of a model that fits and the number of ids that it scores, or half a
+    sentence on why it does not."""
+
+    layers: tuple[LayerShape, ...] = ()
+    vocabulary: int = 0
+    reason: str = ""
+
+
+def fitted(model: PreTrainedModel, context_length: int) -> Fit:
+    """Plugs attention in where the model fits, and leaves it as it was where it does not.
+
+    Runs the model, on the calling thread.
+    """
+    reason = _said_against(model, context_length)
+    if reason:
+        return Fit(reason=reason)
+    before = model.config._attn_implementation
+    fit = _tried(model)
+    if fit.reason:
+        model.set_attn_implementation(before)
+    return fit
+
+
+def _said_against(model: PreTrainedModel, context_length: int) -> str:
+    """What the model's class and configuration tell."""
+    config: Any = model.config.get_text_config()
+    if not type(model).__module__.startswith("transformers."):
+        return "it runs code of its own"
+    if getattr(model, "_is_stateful", False) or not model._supports_attention_backend:
+        return "its attention cannot be exchanged"
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        return "it gives all logits or none"
+    kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if kind in MOVING_ROPES:
+        return f"its {kind} rotation depends on the longest text"
+    layers = set(getattr(config, "layer_types", None) or (FULL,))
+    if others := layers - {FULL, SLIDING}:
+        return f"it has {sorted(others)[0]} layers"
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < context_length and layers != {FULL}:
+        return f"its attention sees {window} tokens only"
+    return ""
+
+
+class Trial:
+    """Two texts in one row, each of which sees itself only; remembers the layers' shapes."""
+
+    def __init__(self, length: int, device: torch.device) -> None:
+        one = torch.ones(length, length, dtype=torch.bool)
+        self._mask = torch.block_diag(one, one).tril().to(device)
+        self.shapes: dict[int, LayerShape] = {}
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None
+    ) -> Tensor:
+        if key.shape != value.shape:
+            raise NotImplementedError("values of another shape than keys")
+        self.shapes[layer] = LayerShape(key.shape[1], key.shape[3])
+        return scaled_dot_product_attention(
+            query, key, value, attn_mask=self._mask, scale=scale, enable_gqa=True
+        )
+
+
+def _tried(model: Any) -> Fit:
+    """The model's own results for two texts, beside those for both in one row."""
+    count = model.get_input_embeddings().weight.shape[0]
+    ids = (torch.arange(2 * LOOK, device=model.device) * 7919 % count).unsqueeze(0)
+    each = torch.arange(LOOK, device=model.device)
+    trial = Trial(LOOK, model.device)
+    with torch.inference_mode():
+        alone = [model(input_ids=i, use_cache=False).logits[0] for i in ids.split(LOOK, dim=1)]
+        plug_in(model)
+        try:
+            both = model(
+                input_ids=ids,
+                position_ids=torch.cat([each, each]).unsqueeze(0),
+                use_cache=False,
+                step=trial,
+            ).logits[0]
+        except (TypeError, NotImplementedError) as exc:
+            return Fit(reason=f"it cannot be run so: {exc}")
+        expected = torch.cat(alone).float()
+        apart = float((both.float() - expected).abs().max() / expected.std())
+    layers = tuple(trial.shapes[i] for i in sorted(trial.shapes))
+    if len(layers) != model.config.get_text_config().num_hidden_layers:
+        return Fit(reason="not every layer of it attends")
+    if not apart < CLOSE:
+        return Fit(reason=f"its results would differ by {apart:.2g} of their spread")
+    return Fit(layers, both.shape[-1])
