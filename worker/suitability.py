@@ -74,7 +74,9 @@ class Trial:
 
     def __init__(self, length: int, device: torch.device) -> None:
         one = torch.ones(length, length, dtype=torch.bool)
-        self._mask = torch.block_diag(one, one).tril().to(device)
+        none = torch.zeros_like(one)
+        both = torch.cat([torch.cat([one, none], dim=1), torch.cat([none, one], dim=1)])
+        self._mask = both.tril().to(device)
         self.shapes: dict[int, LayerShape] = {}
 
     def attend(

@@ -15,8 +15,10 @@ class FakeDevice:
 
     name = "cpu"
 
-    def __init__(self, *, broken: bool = False, bfloat16: bool = True) -> None:
-        self.bfloat16 = bfloat16
+    def __init__(
+        self, *, broken: bool = False, bfloat16: bool = True, fixed_shapes: bool = False
+    ) -> None:
+        self.bfloat16, self.fixed_shapes = bfloat16, fixed_shapes
         self.bound: list[int] = []  # a thread's number each time it is bound
         self.users: set[int] = set()  # the threads that ran a watched model
         self.released = 0
