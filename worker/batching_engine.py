@@ -17,7 +17,6 @@ from ..adapters.devices.device import Device
 from ..adapters.errors import NotReady, Overloaded, ServeError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
-from ._shim import Sampler
 from .engine import Embeddings
 from .failures import Failures, fail
 from .hosted import Hosted, Manner

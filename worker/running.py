@@ -11,7 +11,6 @@ import torch
 
 from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError
-from ._shim import Sampler
 from .answer import Answer
 from .bound_pool import strayed
 from .failures import Failures
@@ -21,7 +20,8 @@ from .logprobs import scored
 from .outbox import Box
 from .pace import Pace
 from .runner import Result, Runner
-from .sampler import Choice
+from .choice import Choice
+from .sampler import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
 
