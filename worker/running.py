@@ -13,6 +13,7 @@ from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError
 from .answer import Answer
 from .bound_pool import strayed
+from .draw import Choice
 from .failures import Failures
 from .hosted import Hosted
 from .job import Job
@@ -20,7 +21,6 @@ from .logprobs import scored
 from .outbox import Box
 from .pace import Pace
 from .runner import Result, Runner
-from .choice import Choice
 from .sampler import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
