@@ -29,6 +29,7 @@ from .outbox import Box
 from .pace import Pace
 from .runner import Runner
 from .running import Running
+from .sampler import Sampler
 from .scheduler import Scheduler
 from .shapes import Shapes, power
 from .suitability import Fit
