@@ -5,9 +5,11 @@ then the parts of prompts. Where shapes are fixed, tokens of nobody fill them up
 like all others, and written to a row of the cache that belongs to nobody.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .scheduler import Chunk, Plan
+from .sequence import Sequence
 from .shapes import Shapes
 
 NOBODY = 0  # the id of a token that stands for none
@@ -28,7 +30,8 @@ class Part:
 @dataclass(slots=True)
 class HostStep:
     """`ids`, `positions` and `slots` have one entry a token, `kept` names the tokens whose logits
-    are wanted.
+    are wanted. `fed` are tokens that only the device knows: where in `ids` they belong, and which
+    of the tokens that were chosen last they are.
 
     The first `rows` tokens decode: one for each of the `seats`, or, where these are `dense`, for
     the first slots in order. `lengths` are the tokens that each slot up to the last of them sees,
@@ -40,6 +43,7 @@ class HostStep:
     positions: list[int] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
+    fed: dict[int, int] = field(default_factory=dict)
     seats: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     rows: int = 0
@@ -50,16 +54,21 @@ class HostStep:
     scored: list[tuple[Chunk, int, int]] = field(default_factory=list)
 
 
-def host_step(plan: Plan, shapes: Shapes, spare: int) -> HostStep:
-    """The numbers for `plan`; `spare` is nobody's row of the cache."""
+def host_step(
+    plan: Plan, shapes: Shapes, spare: int, chosen: Mapping[Sequence, int] | None = None
+) -> HostStep:
+    """The numbers for `plan`; `spare` is nobody's row of the cache. `chosen` says which row of the
+    choice that is still on the device is a sequence's."""
     step = HostStep()
-    _decode(step, plan, shapes, spare)
+    _decode(step, plan, shapes, spare, chosen or {})
     for chunk in plan.chunks:
         _read(step, chunk, shapes, spare)
     return step
 
 
-def _decode(step: HostStep, plan: Plan, shapes: Shapes, spare: int) -> None:
+def _decode(
+    step: HostStep, plan: Plan, shapes: Shapes, spare: int, chosen: Mapping[Sequence, int]
+) -> None:
     by_slot = {sequence.seat: sequence for sequence in plan.decode}
     span = shapes.rows_for(max(by_slot, default=-1) + 1)
     step.lengths = [by_slot[i].computed + 1 if i in by_slot else 1 for i in range(span)]
@@ -73,7 +82,11 @@ def _decode(step: HostStep, plan: Plan, shapes: Shapes, spare: int) -> None:
             _add(step, NOBODY, 0, spare)
         else:
             step.due.append(len(step.ids))
-            _add(step, sequence.tokens[sequence.computed], sequence.computed, seat)
+            known = sequence.computed < len(sequence.tokens)
+            if not known:
+                step.fed[len(step.ids)] = chosen[sequence]
+            token = sequence.tokens[sequence.computed] if known else NOBODY
+            _add(step, token, sequence.computed, seat)
     step.kept = list(range(step.rows))
 
 

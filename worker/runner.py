@@ -1,5 +1,6 @@
 """Runs a plan: one forward of the model for all that it names. Knows no queue and no text."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from .attention import CachedStep, Span
 from .host_step import HostStep, Part, host_step
 from .kv_cache import KvCache
 from .scheduler import Chunk, Plan
+from .sequence import Sequence
 from .shapes import Shapes
 
 
@@ -21,6 +23,14 @@ class Result:
 
     due: Tensor
     scored: list[tuple[Chunk, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Tokens on the device, [rows], and the row of each sequence among them."""
+
+    tokens: Tensor
+    rows: Mapping[Sequence, int]
 
 
 class Runner:
@@ -41,21 +51,26 @@ class Runner:
             for heads in {keys.shape[1] for keys in cache.keys}
         }
 
-    def run(self, plan: Plan) -> Result:
-        """Do the plan's moves and its one forward."""
+    def run(self, plan: Plan, last: Chosen | None = None) -> Result:
+        """Do the plan's moves and its one forward; `last` are tokens that the host does not know
+        yet."""
+        host = host_step(plan, self._shapes, self._cache.spare, last.rows if last else None)
         with torch.inference_mode():
             for move in plan.moves:
                 self._cache.move(move)
-            return self._forward(host_step(plan, self._shapes, self._cache.spare))
+            return self._forward(host, last)
 
     def wipe(self, slot: int) -> None:
         """Nothing of a sequence that went wrong may stay: a NaN is not masked away."""
         with torch.inference_mode():
             self._cache.wipe(slot)
 
-    def _forward(self, host: HostStep) -> Result:
+    def _forward(self, host: HostStep, last: Chosen | None) -> Result:
         numbers = (host.ids, host.positions, host.slots, host.kept, host.seats, host.lengths)
-        ids, positions, slots, kept, seats, lengths = self._sent(*numbers)
+        fed = (list(host.fed), list(host.fed.values()))
+        ids, positions, slots, kept, seats, lengths, where, which = self._sent(*numbers, *fed)
+        if last is not None and host.fed:
+            ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
         step = CachedStep(
             cache=self._cache,
             rows=host.rows,

@@ -94,7 +94,7 @@ class Scheduler:
     def plan(self, budget: int) -> Plan:
         """The next step, which reads at most `budget` tokens of prompts."""
         moves = self._seat()
-        decode = sorted((s for s in self._running if s.decoding), key=lambda s: s.seat)
+        decode = sorted((s for s in self._running if s.ready), key=lambda s: s.seat)
         moves += self._close_ranks(decode)
         chunks = tuple(self._chunks(budget))
         return Plan(tuple(moves), tuple(sorted(decode, key=lambda s: s.seat)), chunks)

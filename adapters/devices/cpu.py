@@ -22,7 +22,7 @@ class CPU:
 
     name = "cpu"
     bfloat16 = True
-    fixed_shapes = False
+    fixed_shapes = asynchronous = False
 
     def __init__(self, cores: int = 0, fixed: bool | None = None) -> None:
         self._cores = cores or torch.get_num_threads()

@@ -20,7 +20,7 @@ LOST = (
 
 
 class CUDA:
-    fixed_shapes = True
+    fixed_shapes = asynchronous = True
 
     def __init__(self, index: int) -> None:
         self.name = f"cuda:{index}"

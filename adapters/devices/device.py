@@ -15,6 +15,7 @@ class Device(Protocol):
 
     name: str
     fixed_shapes: bool  # whether a shape costs when it comes up first, so that few ones are better
+    asynchronous: bool  # whether it works on its own while the host goes on
 
     @property
     def bfloat16(self) -> bool:
