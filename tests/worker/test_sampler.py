@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card
 
 from danlu.adapters.errors import ServeError
 from danlu.worker.job import Sampling
-from danlu.worker.sampler import Sampler
+from danlu.worker.sampler import Choice, Sampler
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 VOCABULARY = 6
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 0.0, -1.0, 2.5])
@@ -16,12 +19,16 @@ GREEDY = Sampling(temperature=0.0)
 
 
 def a_sampler(sampling: Sampling, prompt: Sequence[int] = (0,), **more: Any) -> Sampler:
-    return Sampler(sampling, torch.tensor(prompt), VOCABULARY, **more)
+    return Sampler(sampling, torch.tensor(prompt, device=card()), VOCABULARY, **more)
+
+
+def chosen(sampler: Sampler, logits: torch.Tensor = LOGITS) -> Choice:
+    return sampler.choose(logits.to(card()))
 
 
 def drawn(sampling: Sampling, times: int = 200, logits: torch.Tensor = LOGITS) -> list[int]:
     sampler = a_sampler(sampling)
-    return [sampler.choose(logits).token for _ in range(times)]
+    return [chosen(sampler, logits).token for _ in range(times)]
 
 
 def test_greedy_takes_the_most_probable() -> None:
@@ -79,17 +86,17 @@ def test_a_token_of_no_probability_is_never_drawn() -> None:
 
 def test_the_repetition_penalty_counts_prompt_and_answer() -> None:
     sampler = a_sampler(Sampling(temperature=0.0, repetition_penalty=2.0), prompt=[1])
-    assert [sampler.choose(LOGITS).token for _ in range(3)] == [5, 2, 1]
+    assert [chosen(sampler).token for _ in range(3)] == [5, 2, 1]
 
 
 def test_the_presence_penalty_counts_the_answer_only_and_once() -> None:
     sampler = a_sampler(Sampling(temperature=0.0, presence_penalty=0.6), prompt=[1])
-    assert [sampler.choose(LOGITS).token for _ in range(4)] == [1, 5, 1, 1]
+    assert [chosen(sampler).token for _ in range(4)] == [1, 5, 1, 1]
 
 
 def test_the_frequency_penalty_grows() -> None:
     sampler = a_sampler(Sampling(temperature=0.0, frequency_penalty=0.6), prompt=[1])
-    assert [sampler.choose(LOGITS).token for _ in range(4)] == [1, 5, 1, 2]
+    assert [chosen(sampler).token for _ in range(4)] == [1, 5, 1, 2]
 
 
 def test_a_bias_can_force_and_forbid_a_token() -> None:
@@ -99,12 +106,12 @@ def test_a_bias_can_force_and_forbid_a_token() -> None:
 
 def test_end_tokens_are_banned_until_enough_was_said() -> None:
     sampler = a_sampler(GREEDY, banned=[1, 5], min_tokens=2)
-    assert [sampler.choose(LOGITS).token for _ in range(3)] == [2, 2, 1]
+    assert [chosen(sampler).token for _ in range(3)] == [2, 2, 1]
 
 
 def test_logprobs_are_those_of_the_model_whatever_was_asked_for() -> None:
     sampling = Sampling(temperature=0.1, top_k=1, logit_bias=((4, 100.0),), seed=1)
-    choice = a_sampler(sampling, logprobs=2).choose(LOGITS)
+    choice = chosen(a_sampler(sampling, logprobs=2))
     logprobs = LOGITS.log_softmax(-1)
     assert choice.token == 4
     assert choice.logprob == pytest.approx(float(logprobs[4]))
@@ -113,7 +120,7 @@ def test_logprobs_are_those_of_the_model_whatever_was_asked_for() -> None:
 
 
 def test_logprobs_of_the_chosen_token_alone() -> None:
-    choice = a_sampler(GREEDY, logprobs=0).choose(LOGITS)
+    choice = chosen(a_sampler(GREEDY, logprobs=0))
     assert choice.logprob == pytest.approx(float(LOGITS.log_softmax(-1)[1]))
     assert choice.top == ()
 
@@ -124,9 +131,9 @@ def test_what_is_no_number_is_an_error_and_no_token(fault: float, sampling: Samp
     logits = LOGITS.clone()
     logits[3] = fault
     with pytest.raises(ServeError, match="not a number at token 1"):
-        a_sampler(sampling).choose(logits)
+        chosen(a_sampler(sampling), logits)
 
 
 def test_a_model_that_rules_everything_out_is_an_error() -> None:
     with pytest.raises(ServeError, match="not a number"):
-        a_sampler(GREEDY).choose(torch.full((VOCABULARY,), -torch.inf))
+        chosen(a_sampler(GREEDY), torch.full((VOCABULARY,), -torch.inf))
