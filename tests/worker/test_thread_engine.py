@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card
 from support.devices import FakeDevice
 from support.processes import wait_for
 from support.tiny import random_model, tiny_config, tiny_loaded
@@ -211,7 +212,7 @@ async def test_an_error_of_the_cards_library_is_explained_to_its_reader_and_in_t
 
 async def test_running_out_of_memory_says_so_and_frees_what_can_be_freed(stage: Stage) -> None:
     words = RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
-    with stage.failing(words), pytest.raises(OutOfMemory, match="cpu is out of memory"):
+    with stage.failing(words), pytest.raises(OutOfMemory, match=f"{card()} is out of memory"):
         await stage.answer()
     assert stage.device.released == 1
     assert await stage.text()
@@ -225,7 +226,7 @@ async def test_a_lost_device_ends_what_runs_and_what_waits_and_is_not_touched_ag
         texts = stage.engine.embed(["a cat"])
         go.set()
         for box in boxes:
-            with pytest.raises(DeviceLost, match="^cpu is lost; this worker ends, ask another"):
+            with pytest.raises(DeviceLost, match=f"^{card()} is lost; this worker ends, ask"):
                 [piece async for piece in box]
         with pytest.raises(DeviceLost):
             await asyncio.wrap_future(texts)
@@ -233,7 +234,7 @@ async def test_a_lost_device_ends_what_runs_and_what_waits_and_is_not_touched_ag
     with pytest.raises(DeviceLost):
         await stage.answer()
     assert stage.device.released == 0
-    assert caplog.text.count("device lost device=cpu: error code is 507899") == 1
+    assert caplog.text.count(f"device lost device={card()}: error code is 507899") == 1
 
 
 async def test_a_lost_device_ends_an_answer_whose_thread_hangs_in_it(
@@ -272,7 +273,8 @@ def test_a_device_without_bfloat16_computes_in_float16(
 
 
 def test_bfloat16_that_the_device_has_not_is_refused() -> None:
-    with pytest.raises(StartError, match="^--dtype bfloat16 is nothing that cpu computes with"):
+    said = f"^--dtype bfloat16 is nothing that {card()} computes with"
+    with pytest.raises(StartError, match=said):
         dtype_for("bfloat16", FakeDevice(bfloat16=False))
 
 
