@@ -36,9 +36,7 @@ KNOWN = {
     | SCORES
     | USAGE
     | {"top_k", "min_p", "ignore_eos", "repeat_penalty", "repeat_last_n"},
-    "llama-cpp-python": COMMON
-    | SCORES
-    | {"top_k", "min_p", "min_tokens", "repeat_penalty", "echo"},
+    "llama-cpp-python": COMMON | SCORES | {"top_k", "min_p", "min_tokens", "repeat_penalty"},
     "ollama": (COMMON | SCORES | USAGE) - {"logit_bias"},
     "danlu": COMMON | EXTRAS | SCORES | USAGE | {"echo"},
     "fastchat": COMMON | {"top_k"},

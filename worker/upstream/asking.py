@@ -119,7 +119,11 @@ class Asking:
             if getattr(body, field) not in idle and not known.knows(field):
                 raise self._unknown(field)
         if body.prompt_token_ids is not None and not known.reads_ids:
-            raise self._unknown("prompt_token_ids")
+            raise BadRequest(
+                "the upstream of this worker, which is taken for "
+                f"{self.dialect}, reads no token ids, 'prompt_token_ids'; give a text",
+                param="prompt_token_ids",
+            )
         if body.echo and not self._echoes(body, known):
             raise self._unknown("echo")
         if body.min_tokens > body.max_new_tokens:

@@ -12,7 +12,7 @@ from ..engine import Embeddings
 from ..job import Piece
 from .answers import Answer
 from .asking import UpstreamJob
-from .counting import question, room_for, tokens_in
+from .counting import guess, question, room_for, tokens_in
 from .dialects import DIALECTS
 from .faults import refusal
 
@@ -94,15 +94,18 @@ class Upstream:
             return None
 
     async def _limit(self, job: UpstreamJob, dialect: str, context: int) -> tuple[int | None, int]:
-        """The most new tokens to ask for, None for what is left; and the prompt's tokens, if they
-        had to be counted. Raises PromptTooLong."""
+        """The most new tokens to ask for, None for what is left; and the prompt's tokens, counted
+        where that has to be, else estimated. Raises PromptTooLong."""
         known = DIALECTS[dialect]
-        if not known.strict or job.most + job.max_new_tokens <= context:
-            return min(job.max_new_tokens, context), 0
-        if job.chat and job.max_new_tokens >= context:
-            return None, 0
-        count = await self.count(job.body, job.body["model"], dialect)
-        return room_for(job, count, context), count or 0
+        fits = not known.strict or job.most + job.max_new_tokens <= context
+        fills = job.chat and job.max_new_tokens >= context
+        count = None
+        if known.totals is None or not (fits or fills):
+            count = await self.count(job.body, job.body["model"], dialect)
+        told = guess(job) if count is None else count
+        if fits:
+            return min(job.max_new_tokens, context), told
+        return None if fills else room_for(job, count, context), told
 
     async def _good(self, url: str, answer: HttpAnswer) -> bytes:
         raw = await answer.read()

@@ -51,6 +51,14 @@ def estimate(text: str) -> int:
     return -(-len(text.encode()) // BYTES)
 
 
+def guess(job: UpstreamJob) -> int:
+    """The tokens of a job's prompt, where nobody counted them."""
+    if job.chat:
+        return sum(estimate(turn["content"]) for turn in job.body["messages"])
+    prompt = job.body["prompt"]
+    return estimate(prompt) if isinstance(prompt, str) else len(prompt)
+
+
 def room_for(job: UpstreamJob, count: int | None, context: int) -> int:
     """The most new tokens that a job may have; raises PromptTooLong if there are none.
 
@@ -60,9 +68,7 @@ def room_for(job: UpstreamJob, count: int | None, context: int) -> int:
     if count is None and job.chat:
         return job.max_new_tokens
     if count is None:
-        prompt = job.body["prompt"]
-        guess = estimate(prompt) if isinstance(prompt, str) else len(prompt)
-        return max(1, min(job.max_new_tokens, context - guess))
+        return max(1, min(job.max_new_tokens, context - guess(job)))
     if count >= context:
         raise PromptTooLong(
             f"This model's maximum context length is {context} tokens. However, your messages "

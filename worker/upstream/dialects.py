@@ -30,6 +30,7 @@ class Dialect:
     top_k is off. `reads_ids` and `echoes` are about prompts: token ids, and their echo with
     log-probabilities. `totals` are the stream options that bring the usage. `counts` is how it
     counts tokens, None if it does not. `strict` refuses a limit that the context has no room for.
+    `alone` breaks an answer off when another request comes, whatever it asks.
     """
 
     owner: str
@@ -40,6 +41,7 @@ class Dialect:
     totals: Mapping[str, bool] | None = None
     counts: Counting | None = None
     strict: bool = False
+    alone: bool = False
 
     def knows(self, field: str) -> bool:
         return field in self.names
@@ -96,9 +98,9 @@ DIALECTS = {
             repetition_penalty="repeat_penalty",
         ),
         no_top_k=0,
-        echoes=True,
         counts="input",
         strict=True,
+        alone=True,
     ),
     "ollama": Dialect(owner="library", names=_names("seed", "logprobs"), totals=AT_THE_END),
     "danlu": Dialect(

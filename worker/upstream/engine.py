@@ -16,6 +16,7 @@ from ..outbox import Box
 from .asking import Asking, UpstreamJob
 from .client import BRIEF, Upstream
 from .counting import estimate
+from .dialects import DIALECTS
 from .line import Line
 
 T = TypeVar("T")
@@ -28,7 +29,8 @@ LOOK = 0.05  # seconds from one look for readers who have left to the next
 class UpstreamEngine:
     """See `Engine`. Sets and events are shared between threads; each use of them is atomic.
 
-    `concurrency` requests are at the upstream at a time, the others wait here. Takes `line` over:
+    `concurrency` requests are at the upstream at a time, or one at one that wants to be asked
+    alone; the others wait here. Takes `line` over:
     it is closed with the engine, and then `on_close` is called.
     """
 
@@ -45,7 +47,7 @@ class UpstreamEngine:
         self.card = card
         self.lost: Future[None] = Future()
         self._upstream, self._line, self._asking = upstream, line, asking
-        self._places = asyncio.Semaphore(concurrency)
+        self._places = asyncio.Semaphore(1 if DIALECTS[asking.dialect].alone else concurrency)
         self._on_close = on_close
         self._running: dict[Box, Future[None]] = {}  # of jobs running and waiting
         self._texts: set[Future[Embeddings]] = set()
@@ -76,9 +78,9 @@ class UpstreamEngine:
 
     def count(self, text: str) -> int:
         """As the upstream counts, else an estimate; waits for the upstream, but not long."""
-        if not text:
-            return 0
         asking = self._asking
+        if not text or DIALECTS[asking.dialect].alone:
+            return estimate(text)
         question = self._upstream.count({"prompt": text}, asking.model, asking.dialect)
         counted = self._started(question)
         try:

@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 import pytest
 from support.processes import wait_for
 from support.served import served
-from support.upstreams import KNOWN, MODEL, TEXTS, Break, FakeUpstream, an_error, an_upstream
+from support.upstreams import (
+    KNOWN,
+    MODEL,
+    TEXTS,
+    Break,
+    FakeUpstream,
+    an_error,
+    an_upstream,
+    rendered,
+)
 
 from danlu.adapters.errors import (
     BadRequest,
@@ -253,6 +262,36 @@ def test_so_many_are_asked_at_a_time_and_the_rest_wait() -> None:
     assert len([path for path, _ in fake.asked if path.endswith("/completions")]) == 4
 
 
+def test_an_upstream_that_breaks_answers_off_is_asked_for_one_at_a_time() -> None:
+    go = threading.Event()
+    with an_engine("llama-cpp-python", script=(go, "a")) as (engine, fake):
+        boxes = [begin(engine) for _ in range(3)]
+        wait_for(lambda: fake.running == 1, "one of them runs")
+        before = len(fake.asked)
+        assert engine.count("abcdef") == 2
+        assert len(fake.asked) == before
+        go.set()
+        assert [[p.text for p in box] for box in boxes] == [["a", ""]] * 3
+        assert fake.most == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "tokens"),
+    [
+        ("vllm", {"prompt": "abc"}, 4),
+        ("ollama", {"messages": HI}, len(rendered([m.model_dump() for m in HI]))),
+        ("llama-cpp-python", {"prompt": "abc"}, 4),
+        ("llama-cpp-python", {"messages": HI}, 1),
+        ("fastchat", {"prompt": "abc"}, 4),
+    ],
+)
+def test_the_prompts_tokens_are_told_counted_or_estimated(
+    kind: str, prompt: dict[str, Any], tokens: int
+) -> None:
+    with an_engine(kind) as (engine, _):
+        assert pieces(engine, **prompt)[-1].usage.prompt_tokens == tokens
+
+
 def test_the_end_of_the_engine_is_told_to_everybody() -> None:
     go = threading.Event()
     with an_engine(settings={"limit_worker_concurrency": 1}, script=(go, "a")) as (engine, fake):
@@ -321,7 +360,7 @@ def test_nobody_who_waits_for_vectors_leaves_no_work() -> None:
 @pytest.mark.parametrize(
     ("kind", "count"),
     [
-        *(("vllm", 4), ("sglang", 4), ("llama.cpp", 4), ("llama-cpp-python", 4)),
+        *(("vllm", 4), ("sglang", 4), ("llama.cpp", 4), ("llama-cpp-python", 1)),
         *(("danlu", 4), ("fastchat", 4), ("ollama", 1), ("openai", 1)),
     ],
 )
