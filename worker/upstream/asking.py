@@ -158,8 +158,10 @@ class Asking:
             said["top_k"] = known.no_top_k
         if self.dialect == "llama.cpp":
             said["repeat_last_n"] = -1  # penalties look at all tokens, not at the last 64
-        if body.logprobs is not None and body.messages is not None:
-            said |= {"logprobs": True, "top_logprobs": body.logprobs}
+        if body.logprobs is not None:
+            top = max(body.logprobs, known.least_logprobs)
+            chat = body.messages is not None
+            said |= {"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top}
         return said
 
 

@@ -30,7 +30,8 @@ class Dialect:
     top_k is off. `reads_ids` and `echoes` are about prompts: token ids, and their echo with
     log-probabilities. `totals` are the stream options that bring the usage. `counts` is how it
     counts tokens, None if it does not. `strict` refuses a limit that the context has no room for.
-    `alone` breaks an answer off when another request comes, whatever it asks.
+    `alone` breaks an answer off when another request comes, whatever it asks. It gives no
+    log-probabilities at all unless `least_logprobs` alternatives are asked for.
     """
 
     owner: str
@@ -42,6 +43,7 @@ class Dialect:
     counts: Counting | None = None
     strict: bool = False
     alone: bool = False
+    least_logprobs: int = 0
 
     def knows(self, field: str) -> bool:
         return field in self.names
@@ -90,6 +92,7 @@ DIALECTS = {
         reads_ids=True,
         totals=AT_THE_END,
         counts="content",
+        least_logprobs=1,
     ),
     "llama-cpp-python": Dialect(
         owner="me",

@@ -87,6 +87,14 @@ def test_messages_go_to_the_chat_and_prompts_to_the_completions() -> None:
     )
 
 
+def test_llama_cpp_gives_no_log_probabilities_unless_asked_for_alternatives() -> None:
+    assert sent("llama.cpp", logprobs=0)["logprobs"] == 1
+    assert sent("llama.cpp", logprobs=3)["logprobs"] == 3
+    chat = sent("llama.cpp", logprobs=0, prompt=None, messages=HI)
+    assert (chat["logprobs"], chat["top_logprobs"]) == (True, 1)
+    assert sent("vllm", logprobs=0)["logprobs"] == 0
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_token_ids_go_where_they_are_read(dialect: str) -> None:
     if DIALECTS[dialect].reads_ids:
