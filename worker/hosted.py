@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from ..adapters.errors import Overloaded
 from ..adapters.models.loading import LoadedModel
 from .admission import HONOURED, Admission
 from .embedding import Embedder
 from .engine import ModelCard
 from .glm_prompting import prompting_for
 from .vocabulary import Vocabulary
+
+RETRY = 2  # seconds after which one who was turned away may try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,13 @@ class Hosted:
     def count(self, text: str) -> int:
         """Tokens of `text`, special prefix tokens included."""
         return self.prompting.count(text) if text else 0
+
+
+def crowded(manner: Manner, concurrency: int, queue: int) -> Overloaded | None:
+    """The refusal of one more request, where so many run and wait that no more may wait."""
+    if manner.waiting is None or queue < concurrency + manner.waiting:
+        return None
+    return Overloaded(
+        f"{concurrency} requests run and {queue - concurrency} wait; try again later",
+        retry_after=RETRY,
+    )

@@ -18,7 +18,7 @@ from .bound_pool import BoundPool
 from .engine import Embeddings
 from .failures import Failures, fail, failure
 from .generation import Generation
-from .hosted import Hosted, Manner
+from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .outbox import Box
 from .weights import lost
@@ -49,6 +49,10 @@ class ThreadEngine:
 
     def submit(self, job: Job, box: Box) -> None:
         """The box is closed where the job's future is done, which happens once."""
+        full = crowded(self._manner, self._concurrency, self.queue_length())
+        if full is not None:
+            box.close(full)
+            return
         self._boxes.add(box)
         try:
             future = self._pool.submit(lambda: self._guarded(lambda: self._generate(job, box)))

@@ -23,9 +23,10 @@ from danlu.adapters.errors import (
     StartError,
 )
 from danlu.adapters.wire.generation import GenerateBody
+from danlu.worker.hosted import Manner
 from danlu.worker.job import Piece
 from danlu.worker.outbox import Outbox
-from danlu.worker.thread_engine import Manner, ThreadEngine
+from danlu.worker.thread_engine import ThreadEngine
 from danlu.worker.weights import dtype_for
 
 pytestmark = pytest.mark.anyio
