@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 
 from ..adapters.errors import ServeError, WorkerLost
+from ..adapters.wire.events import Decoder
 from ..adapters.wire.fastchat import error_in
 from ..adapters.wire.generation import Usage
 from .backend import Answer, Question
 from .calls import call, error_of, stream
-from .events import Decoder
 
 DONE = "[DONE]"
 

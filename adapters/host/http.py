@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import errno
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -38,9 +38,13 @@ class Answer(Protocol):
 
 
 class Http:
-    """A pooled HTTP client. Owned by one event loop; opened and closed by `async with`."""
+    """A pooled HTTP client. Owned by one event loop; opened and closed by `async with`.
 
-    def __init__(self) -> None:
+    `headers` go with every request.
+    """
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self._headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -50,7 +54,7 @@ class Http:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            headers=self._headers,
         )
         return self
 
