@@ -44,7 +44,7 @@ def write(model: Path, file: Path) -> None:
     writer = gguf.GGUFWriter(file, "llama")
     _describe(writer, config)
     for name, tensor in load_file(model / "model.safetensors").items():
-        writer.add_tensor(f"{renamed(name)}.weight", _turned(name, tensor, config).numpy())
+        writer.add_tensor(f"{renamed(name)}.weight", turned(name, tensor, config).numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -76,7 +76,7 @@ def _describe(writer: gguf.GGUFWriter, config: dict[str, int]) -> None:
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
 
 
-def _turned(name: str, tensor: torch.Tensor, config: dict[str, int]) -> torch.Tensor:
+def turned(name: str, tensor: torch.Tensor, config: dict[str, int]) -> torch.Tensor:
     """llama.cpp rotates neighbours where transformers rotates halves: rows of q and k move."""
     heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
     for part, count in heads.items():

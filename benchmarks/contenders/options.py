@@ -1,6 +1,7 @@
 """What every contender is told at its start. Standard library only: see `lines`."""
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,15 @@ class Options:
         """The command line that says the same."""
         known = (self.model, self.dtype, self.threads, self.streams, self.tokens)
         return [*map(str, known), *self.more]
+
+
+def unfix_threads(asked: Options) -> None:
+    """Where all cores are asked for, take back the variable that says so, for whoever starts after.
+
+    To the worker it is a user's word that threads be not shared out among requests.
+    """
+    if asked.threads >= (os.cpu_count() or 1):
+        os.environ.pop("OMP_NUM_THREADS", None)
 
 
 def options() -> Options:

@@ -1,6 +1,5 @@
 """Our engine through the worker's own seam, without HTTP: `admit` and `submit`, boxes that note."""
 
-import os
 import threading
 import time
 
@@ -16,7 +15,7 @@ from danlu.worker.settings import worker_settings
 
 from ..contest import Outcome, Prompt, Task
 from ..lines import Missing, resident, serve
-from .options import Options, options
+from .options import Options, options, unfix_threads
 
 
 class NotingBox:
@@ -78,9 +77,7 @@ def body(prompt: Prompt, new_tokens: int) -> GenerateBody:
 
 def engine_for(asked: Options) -> Engine:
     """The engine that the worker would load for these flags; raises Missing if it would not."""
-    if asked.threads >= (os.cpu_count() or 1):
-        # The variable is a user's word that threads be not shared out; it is for fewer than all.
-        os.environ.pop("OMP_NUM_THREADS", None)
+    unfix_threads(asked)
     torch.set_num_threads(asked.threads)
     try:
         return load_engine(worker_settings(worker_flags(asked), {}), Progress())

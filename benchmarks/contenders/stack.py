@@ -1,6 +1,5 @@
 """Our whole stack on loopback: controller with its API and a worker, each a process; streams."""
 
-import os
 import sys
 
 from danlu.adapters.errors import StartError
@@ -11,7 +10,7 @@ from ..contest import Outcome, Task
 from ..lines import Missing, serve
 from ..servers import Server, free_port
 from .http import MODEL, stream_all
-from .options import Options, options
+from .options import Options, options, unfix_threads
 from .seam import worker_flags
 
 
@@ -25,13 +24,14 @@ class Stack:
             worker_settings(flags, {})
         except StartError as exc:
             raise Missing(str(exc)) from exc
+        unfix_threads(asked)
         try:
-            self._url = self._start(flags, threads(asked.threads))
+            self._url = self._start(flags)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, flags: list[str], env: dict[str, str]) -> str:
+    def _start(self, flags: list[str]) -> str:
         registry, api, worker = free_port(), free_port(), free_port()
         local = ("--host", "127.0.0.1", "--port")
         controller = f"http://127.0.0.1:{registry}"
@@ -39,7 +39,7 @@ class Stack:
         self._servers.append(Server(ours("danlu.controller", *where), {}))
         self._servers[-1].wait_until_answers(f"{controller}/test_connection")
         here = (*local, str(worker), "--controller-address", controller)
-        self._servers.append(Server(ours("danlu.worker", *here, *flags), env))
+        self._servers.append(Server(ours("danlu.worker", *here, *flags), {}))
         self._servers[-1].wait_until_answers(f"{controller}/list_models", "POST", f'"{MODEL}"')
         return f"http://127.0.0.1:{api}/v1"
 
@@ -56,11 +56,6 @@ class Stack:
 
 def ours(module: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", module, *flags]
-
-
-def threads(count: int) -> dict[str, str]:
-    """The environment of a server that shall use so many; all of them is what it does by itself."""
-    return {} if count >= (os.cpu_count() or 1) else {"OMP_NUM_THREADS": str(count)}
 
 
 if __name__ == "__main__":
