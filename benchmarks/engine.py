@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from transformers import AutoConfig, PretrainedConfig
 from . import limits, report
 from .bars import verdicts
 from .contenders.options import Options
+from .contenders.seam import engine_flags
 from .contest import Standing, Task
 from .models import MODELS, prompts, tokenizer_of
 from .referee import ROOT, Process, module, referee
@@ -41,40 +43,10 @@ SEED = 20
 
 def main(argv: Sequence[str]) -> None:
     args = _arguments(argv)
-    contest = MODELS[args.model]
-    directory = contest.directory()
-    tokenizer = tokenizer_of(directory)
-    longest = max(args.streams)
-    options = Options(
-        directory, args.dtype, args.threads, longest, args.prompt_tokens + args.new_tokens, ()
-    )
-
-    def task(streams: int) -> Callable[[int], Task]:
-        def make(number: int) -> Task:
-            """Other prompts each round: who keeps prompts gains nothing; the same for everybody."""
-            chance = random.Random(f"{SEED} {streams} {number}")
-            size = args.prompt_tokens
-            return Task(prompts(tokenizer, contest, streams, size, chance), args.new_tokens)
-
-        return make
-
+    directory = MODELS[args.model].directory()
     config = AutoConfig.from_pretrained(directory)
     before = _best(config, args)
-    standings: dict[str, Standing] = {}
-    with ExitStack() as ending:
-        processes = []
-        for name in args.contenders:
-            argv_of = _command(name, options, args)
-            process = Process(name, argv_of, {"OMP_NUM_THREADS": str(args.threads)})
-            ending.callback(process.close)
-            processes.append(process)
-            standings[name] = process.standing
-        referee(
-            processes,
-            {streams: task(streams) for streams in args.streams},
-            args.rounds,
-            say=lambda text: print(text, file=sys.stderr),
-        )
+    standings = _contest(directory, args)
     after = _best(config, args)
     best = (max(before[0], after[0]), max(before[1], after[1]))
     print("\n".join([*_page(standings, args), *_limit(standings, config, best, args)]))
@@ -83,13 +55,46 @@ def main(argv: Sequence[str]) -> None:
         Path(args.json).write_text(json.dumps({"asked": vars(args), "standings": plain}))
 
 
+def _contest(directory: Path, args: argparse.Namespace) -> dict[str, Standing]:
+    """What came of it; after Ctrl-C, what had come of it by then."""
+    longest = args.prompt_tokens + args.new_tokens
+    options = Options(directory, args.dtype, args.threads, max(args.streams), longest, ())
+    processes: list[Process] = []
+    with ExitStack() as ending:
+        try:
+            for name in args.contenders:
+                env = {"OMP_NUM_THREADS": str(args.threads)}
+                processes.append(Process(name, _command(name, options, args), env))
+                ending.callback(processes[-1].close)
+            referee(processes, _tasks(directory, args), args.rounds, say=_say)
+        except KeyboardInterrupt:
+            _say("interrupted; what was measured until now:")
+    return {process.standing.name: process.standing for process in processes}
+
+
+def _tasks(directory: Path, args: argparse.Namespace) -> dict[int, Callable[[int], Task]]:
+    """By streams. Other prompts each round, the same for everybody: who keeps prompts gains
+    nothing."""
+    contest, tokenizer = MODELS[args.model], tokenizer_of(directory)
+
+    def task(streams: int, number: int) -> Task:
+        chance = random.Random(f"{SEED} {streams} {number}")
+        size = args.prompt_tokens
+        return Task(prompts(tokenizer, contest, streams, size, chance), args.new_tokens)
+
+    return {streams: partial(task, streams) for streams in args.streams}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _command(name: str, options: Options, args: argparse.Namespace) -> list[str]:
     """The command line of a contender's process."""
     more: tuple[str, ...] = ()
     if name in SEVERAL:
-        which = () if args.engine == "thread" else ("--engine", args.engine)
         quantised = {"int8": INT8, "int4": INT4}.get(name, ())
-        more = (*which, *quantised, *args.worker_flags)
+        more = (*engine_flags(args.engine), *quantised, *args.worker_flags)
     program = {"engine": "seam", "int8": "seam", "int4": "seam"}.get(name, name)
     if program.startswith("llama"):
         precision = name.partition(":")[2] or GGUF[options.dtype]

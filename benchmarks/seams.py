@@ -17,7 +17,7 @@ from danlu.worker.engine import Engine
 from danlu.worker.job import Piece
 
 from .contenders.options import Options
-from .contenders.seam import engine_for
+from .contenders.seam import engine_flags, engine_for
 from .models import MODELS, Contest, tokenizer_of
 
 PATIENCE = 600.0  # seconds for one stream
@@ -96,7 +96,7 @@ def opened(args: argparse.Namespace, streams: int, tokens: int) -> Iterator[Open
     """The engine that `shared_flags` describe; raises Missing if the worker does not have it."""
     contest = MODELS[args.model]
     directory = args.model_path or contest.directory()
-    which = () if args.engine == "thread" else ("--engine", args.engine)
+    which = engine_flags(args.engine)
     asked = Options(
         directory, args.dtype, args.threads, streams, tokens, (*which, *args.worker_flags)
     )

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import fields
 
 import torch
 
@@ -11,7 +12,7 @@ from danlu.worker.engine import Engine
 from danlu.worker.engines import load_engine
 from danlu.worker.job import Piece
 from danlu.worker.loading import Progress
-from danlu.worker.settings import worker_settings
+from danlu.worker.settings import WorkerSettings, worker_settings
 
 from ..contest import Outcome, Prompt, Task
 from ..lines import Missing, resident, serve
@@ -85,8 +86,15 @@ def engine_for(asked: Options) -> Engine:
         raise Missing(str(exc)) from exc
 
 
+def engine_flags(name: str) -> tuple[str, ...]:
+    """The worker's flags for its engine of that name; one that knows no engines has one to a
+    thread."""
+    known = any(field.name == "engine" for field in fields(WorkerSettings))
+    return ("--engine", name) if known or name != "thread" else ()
+
+
 def worker_flags(asked: Options) -> list[str]:
-    """The worker's flags for a contest; the thread engine needs no flag where there is no other."""
+    """The worker's flags for a contest."""
     where = ["--model-path", str(asked.model), "--device", "cpu", "--dtype", asked.dtype]
     most = ["--limit-worker-concurrency", str(asked.streams)]
     return [*where, *most, *asked.more]
