@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from .answer import Answer
 from .forward import Forward
+from .grammar import Grammar, masked
 from .job import Job, Piece
 from .logprobs import scored
 from .sampler import Choice, Sampler
@@ -25,7 +26,10 @@ class Reader(Protocol):
 
 
 class Generation:
-    """One job on one model. `wanted` is asked before every step: False ends it without a word."""
+    """One job on one model. `wanted` is asked before every step: False ends it without a word.
+
+    `grammar` is the place before the answer's first token, where the job has one to follow.
+    """
 
     def __init__(
         self,
@@ -33,10 +37,12 @@ class Generation:
         model: PreTrainedModel,
         vocabulary: Vocabulary,
         *,
+        grammar: Grammar | None = None,
         wanted: Callable[[], bool] = lambda: True,
         interval: int = 1,
     ) -> None:
         self._job = job
+        self._grammar = grammar
         self._wanted = wanted
         prompt = torch.tensor(job.prompt_ids, device=model.device)
         self._forward = Forward(model, prompt)
@@ -56,9 +62,11 @@ class Generation:
         sampler = self._sampler(logits)
         while True:
             # 2. choose
-            choice = sampler.choose(logits)
+            choice = self._choose(sampler, logits)
             # 3. spell
-            finish = self._answer.add(choice)
+            finish = self._answer.add(
+                choice, ended=self._grammar is not None and self._grammar.finished
+            )
             # 4. publish
             if (piece := self._answer.piece(finish)) is not None:
                 box.put(piece)
@@ -86,6 +94,16 @@ class Generation:
                 choices += scored(rows, following, top or 0)
             last = rows[-1]
         return None
+
+    def _choose(self, sampler: Sampler, logits: Tensor) -> Choice:
+        """The next token, one that the grammar allows; log-probabilities are the model's own."""
+        if self._grammar is None:
+            return sampler.choose(logits)
+        choice = sampler.choose(masked(logits, self._grammar.mask()))
+        self._grammar.accept(choice.token)
+        if self._job.logprobs is not None:
+            (choice,) = scored(logits.view(1, -1), [choice.token], self._job.logprobs)
+        return choice
 
     def _sampler(self, logits: Tensor) -> Sampler:
         job, size = self._job, logits.shape[-1]

@@ -24,6 +24,7 @@ from .embedding import Embedder
 from .engine import Embeddings, ModelCard
 from .generation import Generation
 from .glm_prompting import prompting_for
+from .grammar import FIELD, Grammars
 from .job import Job
 from .loading import Progress
 from .outbox import Box
@@ -87,8 +88,10 @@ class ThreadEngine:
         self._prompting = prompting_for(
             loaded.tokenizer, self._vocabulary, manner.conv_template, loaded.context_length
         )
+        self._grammars = Grammars(loaded.tokenizer, loaded.vocabulary, loaded.end_ids)
         self._admission = Admission(
             self._prompting,
+            self._grammars,
             context_length=loaded.context_length,
             vocabulary=loaded.vocabulary,
             end_ids=loaded.end_ids,
@@ -103,7 +106,7 @@ class ThreadEngine:
         self.card = ModelCard(
             context_length=loaded.context_length,
             conversation=self._prompting.conversation,
-            parameters=HONOURED,
+            parameters=HONOURED if self._grammars.possible else HONOURED - {FIELD},
             embeddings=True,
         )
         self._boxes: set[Box] = set()  # of jobs running and waiting
@@ -155,11 +158,16 @@ class ThreadEngine:
             self._go_on()
             return not box.abandoned
 
-        if wanted():
-            interval = self._manner.stream_interval
-            Generation(job, self._model, self._vocabulary, wanted=wanted, interval=interval).run(
-                box
-            )
+        if not wanted():
+            return
+        Generation(
+            job,
+            self._model,
+            self._vocabulary,
+            grammar=None if job.grammar is None else self._grammars.begin(job.grammar),
+            wanted=wanted,
+            interval=self._manner.stream_interval,
+        ).run(box)
 
     def _embed(self, texts: Sequence[str], promise: "Future[Embeddings]") -> Embeddings:
         def before_each() -> None:
