@@ -89,7 +89,10 @@ class Grammars:
             ) from exc
 
     def _make(self, grammar: str) -> LLMatcher:
-        """The place before an answer's first token; raises ValueError for what cannot begin."""
+        """The place before an answer's first token; raises ValueError for what cannot begin.
+
+        It is shared from now on, and only copied.
+        """
         matcher = LLMatcher(self._lexicon.table, grammar, log_level=0)
         matcher.compute_bitmask()
         if matcher.is_error():
@@ -99,7 +102,8 @@ class Grammars:
     def _opened(self, grammar: str, first: LLMatcher) -> str:
         """With a space before it: one that must be there if the answer itself may begin so."""
         space = self._lexicon.opening
-        begins = first.validate_tokens(self._lexicon.table.greedy_tokenize(space)) > 0
+        blank = self._lexicon.table.greedy_tokenize(space)
+        begins = first.deep_copy().validate_tokens(blank) > 0
         rule = f'start: "{space}"{"" if begins else "?"} @answer'
         (answer,) = json.loads(grammar)["grammars"]
         return json.dumps({"grammars": [{"lark_grammar": rule}, {**answer, "name": "answer"}]})
