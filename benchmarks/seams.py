@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from danlu.adapters.errors import ServeError
 from danlu.adapters.wire.generation import GenerateBody
-from danlu.worker.engine import Engine
+from danlu.worker.engine import AnyEngine
 from danlu.worker.job import Piece
 
 from .contenders.options import Options
@@ -72,7 +72,7 @@ class Opened:
     """An engine with its model's tokenizer and the prompts that suit it."""
 
     def __init__(
-        self, engine: Engine, tokenizer: PreTrainedTokenizerBase, contest: Contest
+        self, engine: AnyEngine, tokenizer: PreTrainedTokenizerBase, contest: Contest
     ) -> None:
         self.engine = engine
         self._tokenizer, self._contest = tokenizer, contest

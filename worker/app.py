@@ -167,7 +167,8 @@ class Door:
 async def _submitted(engine: Engine[J], body: GenerateBody) -> Outbox:
     """A box that the engine fills; nothing is taken from it before the body is found good."""
     size = len(body.prompt or "") + sum(len(m.content) for m in body.messages or ())
-    job = await _aside(size, lambda: engine.admit(body))
+    much = LARGE + 1 if body.structured_outputs else 0  # whatever its size, it takes its time
+    job = await _aside(max(size, much), lambda: engine.admit(body))
     box = Outbox(asyncio.get_running_loop())
     engine.submit(job, box)
     return box

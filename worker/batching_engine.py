@@ -198,10 +198,16 @@ class BatchingEngine:
             with contextlib.suppress(Empty):
                 item = self._inbox.get(block=wait)
                 if isinstance(item, Arrival):
-                    running.arrive(item.job, item.box)
+                    self._arrive(item, running)
                 elif isinstance(item, Errand):
                     errands.append(item)
             wait = False
+
+    def _arrive(self, item: Arrival, running: Running) -> None:
+        try:
+            running.arrive(item.job, item.box)
+        except Exception as exc:  # of one request, which must not be the end of all
+            self._settle(item.box, self._failures.explained(exc))
 
     def _step(self, running: Running) -> None:
         """One step of the batch; whatever fails, nobody is left waiting."""

@@ -92,14 +92,16 @@ class ThreadEngine:
             self._go_on()
             return not box.abandoned
 
-        if wanted():
-            Generation(
-                job,
-                self._hosted.model,
-                self._hosted.vocabulary,
-                wanted=wanted,
-                interval=self._manner.stream_interval,
-            ).run(box)
+        if not wanted():
+            return
+        Generation(
+            job,
+            self._hosted.model,
+            self._hosted.vocabulary,
+            grammar=self._hosted.begun(job),
+            wanted=wanted,
+            interval=self._manner.stream_interval,
+        ).run(box)
 
     def _embed(self, texts: Sequence[str], promise: "Future[Embeddings]") -> Embeddings:
         def before_each() -> None:

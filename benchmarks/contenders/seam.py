@@ -8,7 +8,7 @@ import torch
 
 from danlu.adapters.errors import ServeError, StartError
 from danlu.adapters.wire.generation import GenerateBody
-from danlu.worker.engine import Engine
+from danlu.worker.engine import AnyEngine
 from danlu.worker.engines import load_engine
 from danlu.worker.job import Piece
 from danlu.worker.loading import Progress
@@ -42,7 +42,7 @@ class NotingBox:
 class Seam:
     """One engine, loaded as the worker loads it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: AnyEngine) -> None:
         self._engine = engine
 
     def run(self, task: Task) -> Outcome:
@@ -76,7 +76,7 @@ def body(prompt: Prompt, new_tokens: int) -> GenerateBody:
     )
 
 
-def engine_for(asked: Options) -> Engine:
+def engine_for(asked: Options) -> AnyEngine:
     """The engine that the worker would load for these flags; raises Missing if it would not."""
     unfix_threads(asked)
     torch.set_num_threads(asked.threads)

@@ -74,7 +74,7 @@ async def test_messages_and_token_ids_reach_the_engine_as_they_came() -> None:
         assert engine.jobs[1].prompt_ids == (5, 6)
 
 
-async def test_a_long_prompt_is_tokenised_off_the_event_loop() -> None:
+async def test_long_prompts_and_structures_are_read_off_the_event_loop() -> None:
     threads: list[str] = []
 
     class Watched(FakeEngine):
@@ -86,10 +86,11 @@ async def test_a_long_prompt_is_tokenised_off_the_event_loop() -> None:
     try:
         await answer_to(engine, WHOLE, ask("Q"))
         await answer_to(engine, WHOLE, ask("Q" * 20_000))
+        await answer_to(engine, WHOLE, ask("Q", structured_outputs={"regex": "a"}))
     finally:
         engine.close()
     assert threads[0] == threading.current_thread().name
-    assert threads[1] != threads[0]
+    assert len(threads) == 3 and threads[0] not in threads[1:]
 
 
 async def test_a_count_may_wait_off_the_event_loop() -> None:
