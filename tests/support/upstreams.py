@@ -143,9 +143,10 @@ class FakeUpstream:
         if "messages" in body and self.kind != "vllm":
             return an_error(400, "prompt is required")
         if "messages" in body:
-            ids = list(map(ord, rendered(body["messages"])))
+            ids = [1, *map(ord, rendered(body["messages"]))]
         else:
-            ids = [1, *map(ord, body.get("prompt", body.get("content", body.get("input"))))]
+            text = body.get("prompt", body.get("content", body.get("input")))
+            ids = [*([1] if body.get("add_special_tokens", True) else []), *map(ord, text)]
         return JSONResponse({"count": len(ids), "tokens": ids, "max_model_len": self.context})
 
     async def _detokenize(self, body: Any) -> Response:

@@ -35,7 +35,11 @@ def conversation_of(facts: Facts, ask: Ask, name: str | None) -> dict[str, Any]:
 def _written_by_vllm(model: str, messages: Sequence[Message], ask: Ask) -> str:
     """By way of its tokens; without the prefix that it puts before every text."""
     turns = {"messages": [m.model_dump() for m in messages], "add_generation_prompt": True}
-    prefix = _tokens(ask, {"model": model, "prompt": "", "add_special_tokens": True})
+    full, bare = (
+        _tokens(ask, {"model": model, "prompt": "a", "add_special_tokens": special})
+        for special in (True, False)
+    )
+    prefix = full[: len(full) - len(bare)]
     tokens = _tokens(ask, {"model": model, **turns})
     own = tokens[len(prefix) :] if prefix and tokens[: len(prefix)] == prefix else tokens
     return _text(ask("/detokenize", {"model": model, "tokens": own}, root=True))
