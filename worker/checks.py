@@ -10,13 +10,15 @@ from ..adapters.models.checkpoint import WANTED, checkpoint_at
 from ..adapters.wire.conversation import template_named
 from .settings import WorkerSettings
 
+QUANTIZATIONS = ("int8", "int4")
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
-    """The settings, addresses and card in one spelling; StartError for what cannot work."""
+    """The settings with each fact in one spelling; StartError for what cannot work."""
     check_model(settings.model_path)
     check_device(settings)
+    quantization = chosen_quantization(settings)
     if not settings.controller_address and not settings.no_register:
         raise StartError("--controller-address is empty; give one, or --no-register")
     if settings.revision != "main":
@@ -29,6 +31,8 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     return dataclasses.replace(
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
+        quantization=quantization,
+        load_8bit=False,
         worker_address=settings.worker_address
         and given_url("--worker-address", settings.worker_address),
         controller_address=tuple(
@@ -60,6 +64,19 @@ def check_device(settings: WorkerSettings) -> None:
         )
     if settings.gpus:
         _check_gpus(settings.gpus, device)
+
+
+def chosen_quantization(settings: WorkerSettings) -> str | None:
+    """The integers that the weights become; FastChat's flag and ours may not contradict."""
+    if settings.quantization not in (None, *QUANTIZATIONS):  # by a script, past the flag's check
+        raise StartError(
+            f"quantization {settings.quantization!r} is unknown; one of {', '.join(QUANTIZATIONS)}"
+        )
+    if not settings.load_8bit:
+        return settings.quantization
+    if settings.quantization == "int4":
+        raise StartError("--load-8bit and --quantization int4 contradict each other; leave out one")
+    return "int8"
 
 
 def _check_gpus(gpus: str, device: str) -> None:
