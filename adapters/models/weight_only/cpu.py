@@ -2,8 +2,8 @@
 
 They read a weight once for each few rows of activations. From a number of rows on it is faster to
 make the weight dense, piece by piece so that a piece stays in the processor's cache, and to
-multiply by that. Measured with AVX-512 on one thread, in times of bfloat16's own multiplication, for
-a weight of 6848 x 1024:
+multiply by that. Measured with AVX-512 on one thread, in times of bfloat16's own multiplication,
+for a weight of 6848 x 1024:
 
     rows          1     4     8    16    32    64   512
     int8 packed  0.3   0.7   1.2   1.5   2.4   2.7   3.6
