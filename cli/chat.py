@@ -40,6 +40,8 @@ class ChatSettings:
     gpus: str = knob_of(WorkerSettings, "gpus")
     num_gpus: int = knob_of(WorkerSettings, "num_gpus")
     dtype: str | None = knob_of(WorkerSettings, "dtype")
+    quantization: str | None = knob_of(WorkerSettings, "quantization")
+    load_8bit: bool = knob_of(WorkerSettings, "load_8bit")
     revision: str = knob_of(WorkerSettings, "revision")
     trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
     chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
@@ -122,6 +124,8 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         gpus=settings.gpus,
         num_gpus=settings.num_gpus,
         dtype=settings.dtype,
+        quantization=settings.quantization,
+        load_8bit=settings.load_8bit,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
         chatglm_generation=settings.chatglm_generation,

@@ -12,17 +12,19 @@ from .choices import check_choices
 from .settings import WorkerSettings
 
 CARDS = re.compile(r"\d+(,\d+)*")
+QUANTIZATIONS = ("int8", "int4")
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
-    """The settings, addresses and card in one spelling; StartError for what cannot work."""
+    """The settings with each fact in one spelling; StartError for what cannot work."""
     check_choices(settings)
     if settings.engine == "upstream":
         _check_upstream(settings)
     else:
         check_model(settings.model_path)
         check_device(settings, several=settings.engine == "vllm")
+    quantization = chosen_quantization(settings)
     if not settings.controller_address and not settings.no_register:
         raise StartError("--controller-address is empty; give one, or --no-register")
     if settings.revision != "main":
@@ -36,6 +38,8 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
         upstream_url=settings.upstream_url and given_url("--upstream-url", settings.upstream_url),
+        quantization=quantization,
+        load_8bit=False,
         worker_address=settings.worker_address
         and given_url("--worker-address", settings.worker_address),
         controller_address=tuple(
@@ -74,6 +78,19 @@ def _check_upstream(settings: WorkerSettings) -> None:
         raise StartError("--engine upstream needs --upstream-url, such as http://host:port/v1")
     if settings.upstream_key and settings.upstream_key_file:
         raise StartError("give --upstream-key or --upstream-key-file, not both")
+
+
+def chosen_quantization(settings: WorkerSettings) -> str | None:
+    """The integers that the weights become; FastChat's flag and ours may not contradict."""
+    if settings.quantization not in (None, *QUANTIZATIONS):  # by a script, past the flag's check
+        raise StartError(
+            f"quantization {settings.quantization!r} is unknown; one of {', '.join(QUANTIZATIONS)}"
+        )
+    if not settings.load_8bit:
+        return settings.quantization
+    if settings.quantization == "int4":
+        raise StartError("--load-8bit and --quantization int4 contradict each other; leave out one")
+    return "int8"
 
 
 def _check_gpus(gpus: str, device: str, several: bool) -> None:

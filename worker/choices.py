@@ -34,6 +34,8 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "gpus": THERE,
         "num_gpus": THERE,
         "dtype": THERE,
+        "quantization": THERE,
+        "load_8bit": THERE,
         "chatglm_generation": THERE,
         "trust_remote_code": THERE,
         "embed_in_truncate": THERE,
@@ -42,6 +44,8 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         **VLLM,
     },
     "vllm": {
+        "quantization": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
+        "load_8bit": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
         "chatglm_generation": ITS_OWN,
         "embed_in_truncate": ITS_OWN,
         "stream_interval": f"{ITS_OWN}; --vllm-flags='--stream-interval N' tells it",

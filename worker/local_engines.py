@@ -48,7 +48,7 @@ def engine_for(
 ) -> AnyEngine:
     """Called on a thread that is bound to the device, because it may run the model."""
     manner = Manner(
-        concurrency=settings.limit_worker_concurrency or None,
+        concurrency=settings.limit_worker_concurrency,
         waiting=settings.limit_waiting,
         stream_interval=settings.stream_interval,
         conv_template=settings.conv_template,

@@ -73,6 +73,13 @@ class WorkerSettings:
         "number format of the weights; the device's usual one if not given",
         choices=("float32", "float16", "bfloat16"),
     )
+    quantization: str | None = knob(
+        None,
+        "integers that the weights are packed into while loading; the computing stays in "
+        "bfloat16, or float16 on an NPU",
+        choices=("int8", "int4"),
+    )
+    load_8bit: bool = knob(False, "FastChat's word for --quantization int8")
     chatglm_generation: int | None = knob(
         None, "2 or 3, for a ChatGLM whose config.json does not tell which it is", low=2, high=3
     )
@@ -90,8 +97,10 @@ class WorkerSettings:
     embed_in_truncate: bool = knob(
         False, "cut texts for embeddings that exceed the context, instead of averaging their parts"
     )
-    limit_worker_concurrency: int = knob(
-        0, "requests that run at a time, the rest wait; 0 for what suits the engine", low=0
+    limit_worker_concurrency: int | None = knob(
+        None,
+        "requests that run at a time, the rest wait; as suits the engine if not given",
+        low=1,
     )
     limit_waiting: int = knob(256, "requests that may wait; more are turned away", low=0)
     kv_memory: float | None = knob(
@@ -119,12 +128,12 @@ class WorkerSettings:
 
 
 COMPRESSED = (
-    "weights are served as they lie on disk; take a quantised .gguf file as --model-path instead"
+    "GPTQ and AWQ files are not read; give the model that they were made from, with "
+    "--quantization int4 or int8"
 )
 INTEL = "xFasterTransformer is not part of danlu; leave the flag out"
 REFUSED = {
     "--max-gpu-memory": "a model must fit its one card; take a smaller one or a .gguf file",
-    "--load-8bit": COMPRESSED,
     "--cpu-offloading": "a model must fit its one card; --device cpu runs it without one",
     "--gptq-ckpt": COMPRESSED,
     "--gptq-wbits": COMPRESSED,
@@ -143,7 +152,6 @@ REFUSED = {
 }
 # What FastChat's launchers write for "off": accepted, because it asks for nothing.
 OFF = {
-    "--load-8bit": ("false", "False"),
     "--cpu-offloading": ("false", "False"),
     "--gptq-wbits": ("16",),
     "--gptq-groupsize": ("-1",),

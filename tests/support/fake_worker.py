@@ -50,7 +50,7 @@ def load(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     progress.set(0.5, "weights")
     if word == "hang":
         threading.Event().wait()
-    return FakeEngine(script, threads=settings.limit_worker_concurrency)
+    return FakeEngine(script, threads=settings.limit_worker_concurrency or 5)
 
 
 def _set_in(seconds: float) -> threading.Event:

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _load(settings: WorkerSettings, progress: Progress) -> AnyEngine:
-    return GoldenEngine(script, threads=settings.limit_worker_concurrency)
+    return GoldenEngine(script, threads=settings.limit_worker_concurrency or 5)
 
 
 if __name__ == "__main__":

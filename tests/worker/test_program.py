@@ -105,7 +105,7 @@ def test_without_the_libraries_of_models_it_is_said_where_they_are(
         (("--model-path", "/"), "--model-path '/' is no model directory: it has no config.json"),
         (("--model-path", "/dev/null"), "--model-path '/dev/null' is a file but no GGUF; give"),
         ((), "--model-path is missing; give the directory"),
-        (("--load-8bit",), "--load-8bit is not supported: weights are served as they lie"),
+        (("--awq-ckpt", "x"), "--awq-ckpt is not supported: GPTQ and AWQ files are not read; give"),
         (("--colour", "red"), "unrecognized arguments: --colour red (--help lists the flags)"),
     ],
 )

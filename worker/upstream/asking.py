@@ -9,7 +9,7 @@ from typing import Any
 
 from ...adapters.errors import BadRequest, OutOfRange
 from ...adapters.wire.conversation import render
-from ...adapters.wire.generation import GenerateBody, Message
+from ...adapters.wire.generation import GenerateBody, Message, Structure
 from .dialects import DIALECTS, Dialect
 
 IDLE: dict[str, tuple[Any, ...]] = {  # the values of a field that ask for nothing
@@ -25,6 +25,7 @@ IDLE: dict[str, tuple[Any, ...]] = {  # the values of a field that ask for nothi
     "ignore_eos": (False,),
     "seed": (None,),
     "logprobs": (None,),
+    "structured_outputs": (None,),
 }
 SAID = (  # also when they ask for nothing
     "temperature",
@@ -151,7 +152,7 @@ class Asking:
         for field, name in known.names.items():
             value = getattr(body, field)
             if field in SAID or value not in IDLE[field]:
-                said[name] = value
+                said[name] = value.given if isinstance(value, Structure) else value
         if known.knows("seed") and body.seed is None and self.seed is not None:
             said["seed"] = self.seed
         if known.knows("top_k") and body.top_k == -1:

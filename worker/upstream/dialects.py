@@ -59,7 +59,7 @@ ALONG = {"include_usage": True, "continuous_usage_stats": True}
 DIALECTS = {
     "vllm": Dialect(
         owner="vllm",
-        names=_names(*EXTRAS, "seed", "logit_bias", "logprobs"),
+        names=_names(*EXTRAS, "seed", "logit_bias", "logprobs", "structured_outputs"),
         reads_ids=True,
         echoes=True,
         totals=ALONG,
@@ -108,7 +108,7 @@ DIALECTS = {
     "ollama": Dialect(owner="library", names=_names("seed", "logprobs"), totals=AT_THE_END),
     "danlu": Dialect(
         owner="fastchat",
-        names=_names(*EXTRAS, "seed", "logit_bias", "logprobs"),
+        names=_names(*EXTRAS, "seed", "logit_bias", "logprobs", "structured_outputs"),
         reads_ids=True,
         echoes=True,
         totals=AT_THE_END,

@@ -24,6 +24,7 @@ WISHES: dict[str, Any] = {
     "ignore_eos": True,
     "seed": 11,
     "logprobs": 2,
+    "structured_outputs": {"choice": ["yes", "no"]},
 }
 
 
