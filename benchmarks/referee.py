@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is the referee's; a closed line ends a contender
         )
 
     def wait_until_ready(self) -> bool:
@@ -58,7 +60,7 @@ class Process:
             self._process.stdin.close()
             self._process.wait(END)
         except (OSError, subprocess.TimeoutExpired):
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)  # and the servers that it started
             self._process.wait(END)
         self._process.stdout.close()
 

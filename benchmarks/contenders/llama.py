@@ -96,7 +96,7 @@ def gguf_of(model: Path, precision: str) -> Path:
     folder = model.with_name(f"{model.name}-gguf")
     full = folder / "f32.gguf"
     if not full.exists():
-        raise Missing(f"there is no {full}: python -m benchmarks.gguf writes it for a Llama")
+        raise Missing(f"no {full}: python -m benchmarks.gguf writes SmolLM2's, a GLM's nobody")
     file = folder / f"{precision}.gguf"
     if not file.exists():
         _quantise(full, file, precision)

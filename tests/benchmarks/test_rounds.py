@@ -16,6 +16,7 @@ from benchmarks.rounds import Round, faults_of, one_round
 from benchmarks.seams import Opened, Stream
 from benchmarks.turns import waits
 from danlu.worker.job import Job
+from danlu.worker.outbox import Box
 
 GOOD = Round(
     streams=10, closed_once=10, failed=0, left=3, queue=0, memory=90, peak=100, seconds=1.0
@@ -87,6 +88,21 @@ def test_a_round_of_an_engine_that_fails() -> None:
     found = one_round(engine, asked(left=0.0), 1)
     engine.engine.close()
     assert faults_of([found]) == ["round 1: 20 streams failed"]
+
+
+class Twice(FakeEngine):
+    """Closes every box twice."""
+
+    def submit(self, job: Job, box: Box) -> None:
+        box.close()
+        box.close()
+
+
+def test_a_round_of_an_engine_that_closes_twice() -> None:
+    engine = Opened(Twice(says("a")), byte_level_tokenizer(), MODELS["smollm2"])
+    found = one_round(engine, asked(), 1)
+    engine.engine.close()
+    assert faults_of([found]) == ["round 1: 20 streams not closed once"]
 
 
 def test_long_prompts_arrive_while_streams_run() -> None:
