@@ -50,6 +50,8 @@ def _attention(
     """
     if beyond := [name for name in BEYOND if options.get(name) is not None]:
         raise NotImplementedError(f"attention with {beyond[0]}")
+    if attention_mask is not None:
+        raise NotImplementedError("attention with a mask of the model's own")
     if step is None:
         out = scaled_dot_product_attention(
             query, key, value, is_causal=query.shape[2] > 1, scale=scaling, enable_gqa=True
@@ -78,8 +80,8 @@ class CachedStep:
 
     The first `rows` tokens are one each of the slots `slots` [rows]; None says that these are
     the first slots, in order. `mask` [span, 1, length] is true for the tokens that each of the
-    first `span` slots sees. `places` [heads, tokens] says where each token's key and value go, as an
-    index into all tokens of all heads of all slots; by the number of heads that a layer has.
+    first `span` slots sees. `places` [heads, tokens] says where each token's key and value go, as
+    an index into all tokens of all heads of all slots; by the number of heads that a layer has.
     """
 
     cache: KvCache
