@@ -16,13 +16,14 @@ from danlu.worker.outbox import Outbox
 from danlu.worker.suitability import fitted
 from danlu.worker.thread_engine import ThreadEngine
 
+from .card import loading
 from .devices import FakeDevice
 from .processes import wait_for
 from .tiny import CONTEXT, random_model, tiny_config, tiny_loaded
 
 SOON = 60.0  # seconds
 SPARE_SLOTS = 2  # beside those of the requests that run
-Make = Callable[[Any, FakeDevice, Manner], Engine]
+Make = Callable[[Any, FakeDevice, Manner], Engine]  # of a model, on a device
 
 
 def thread_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine:
@@ -32,8 +33,15 @@ def thread_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine:
 def batching_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine:
     concurrency = manner.concurrency or 4
     room = Room(concurrency + SPARE_SLOTS, CONTEXT, concurrency)
-    fit = fitted(model, CONTEXT)
-    return BatchingEngine(tiny_loaded(model=model), device, fit, room, manner)
+    loaded = tiny_loaded(model=model)
+    fit = loading(lambda: fitted(loaded.model, CONTEXT))
+    return BatchingEngine(loaded, device, fit, room, manner)
+
+
+def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine:
+    """A batching engine as on a card, which takes a step before it has told of the last one."""
+    device.fixed_shapes = device.asynchronous = True
+    return batching_engine(model, device, manner)
 
 
 class Stage:

@@ -11,6 +11,7 @@ from danlu.worker.kv_slots import KvSlots
 from danlu.worker.runner import Runner
 from danlu.worker.scheduler import Plan, Scheduler
 from danlu.worker.sequence import Sequence
+from danlu.worker.shapes import Shapes
 from danlu.worker.suitability import Fit
 
 CHUNK = 64
@@ -20,15 +21,20 @@ class Stepped:
     """Greedy answers, step by step.
 
     `rows` has the logits from which each token was chosen, `scores` those of a scored prompt's
-    positions.
+    positions. Shapes that are `fixed` are those of a card.
     """
 
-    def __init__(self, model: Any, fit: Fit, *, slots: int = 4, length: int = 128) -> None:
+    def __init__(
+        self, model: Any, fit: Fit, *, slots: int = 4, length: int = 128, fixed: bool = False
+    ) -> None:
         assert not fit.reason, fit.reason
         self.cache = KvCache(fit.layers, slots, length, model.dtype, model.device)
         self.slots = KvSlots(slots)
-        self.scheduler = Scheduler(self.slots, concurrency=slots, chunk=CHUNK)
-        self.runner = Runner(model, self.cache)
+        shapes = Shapes(length, rows=slots, part=min(CHUNK, length), fixed=fixed)
+        self.scheduler = Scheduler(
+            self.slots, concurrency=slots, chunk=CHUNK, parts=1 if fixed else None
+        )
+        self.runner = Runner(model, self.cache, shapes)
         self.rows: dict[Sequence, list[Tensor]] = {}
         self.scores: dict[Sequence, list[Tensor]] = {}
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card
 from support.processes import wait_for
-from support.stage import SOON, Make, Stage, batching_engine, thread_engine
+from support.stage import SOON, Make, Stage, batching_engine, thread_engine, working_ahead
 
 from danlu.adapters.errors import BadRequest, DeviceLost, NotReady, OutOfMemory, ServeError
 from danlu.adapters.wire.generation import GenerateBody
@@ -17,7 +18,7 @@ from danlu.adapters.wire.generation import GenerateBody
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[thread_engine, batching_engine], ids=["thread", "batching"])
+@pytest.fixture(params=[thread_engine, batching_engine, working_ahead])
 def make(request: pytest.FixtureRequest) -> Make:
     make: Make = request.param
     return make
@@ -133,7 +134,7 @@ async def test_an_error_of_the_cards_library_is_explained_to_its_reader_and_in_t
 
 async def test_running_out_of_memory_says_so_and_frees_what_can_be_freed(stage: Stage) -> None:
     words = RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
-    with stage.failing(words), pytest.raises(OutOfMemory, match="cpu is out of memory"):
+    with stage.failing(words), pytest.raises(OutOfMemory, match=f"{card()} is out of memory"):
         await stage.answer()
     wait_for(lambda: stage.device.released == 1, "memory is released", SOON)
     assert await stage.text()
@@ -147,7 +148,7 @@ async def test_a_lost_device_ends_what_runs_and_what_waits_and_is_not_touched_ag
         texts = stage.engine.embed(["a cat"])
         go.set()
         for box in boxes:
-            with pytest.raises(DeviceLost, match="^cpu is lost; this worker ends, ask another"):
+            with pytest.raises(DeviceLost, match=f"^{card()} is lost; this worker ends, ask"):
                 [piece async for piece in box]
         with pytest.raises(DeviceLost):
             await asyncio.wrap_future(texts)
@@ -155,7 +156,7 @@ async def test_a_lost_device_ends_what_runs_and_what_waits_and_is_not_touched_ag
     with pytest.raises(DeviceLost):
         await stage.answer()
     assert stage.device.released == 0
-    assert caplog.text.count("device lost device=cpu: error code is 507899") == 1
+    assert caplog.text.count(f"device lost device={card()}: error code is 507899") == 1
 
 
 async def test_the_memory_of_a_failed_request_is_let_go_before_it_is_released(

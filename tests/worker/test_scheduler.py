@@ -3,14 +3,14 @@
 import random
 from collections.abc import Iterable, Sequence as Ids
 
-import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.paper_cache import PaperCache
 
 from danlu.worker.kv_slots import WORTH, Copy, KvSlots, Swap
-from danlu.worker.scheduler import SCORED_CHUNK, Plan, Scheduler, bucket
+from danlu.worker.scheduler import SCORED_CHUNK, Plan, Scheduler
 from danlu.worker.sequence import Sequence
+from danlu.worker.shapes import power
 
 SLOTS, CONCURRENCY, CHUNK, LENGTH = 6, 4, 24, 256
 LONGEST_WAIT = 80  # steps; of four hundred such lives the longest had 46
@@ -176,13 +176,6 @@ def test_a_slot_that_reads_makes_room_for_one_that_writes() -> None:
     assert (reading.seat, writing.seat) == (1, 0)
 
 
-@pytest.mark.parametrize(
-    ("count", "rows"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (64, 64), (65, 128)]
-)
-def test_a_bucket_is_the_power_of_two_that_holds_the_rows(count: int, rows: int) -> None:
-    assert bucket(count) == rows
-
-
 @settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), concurrency=st.integers(1, 4))
 def test_nobody_starves_however_many_come_after(seed: int, concurrency: int) -> None:
@@ -286,7 +279,7 @@ class Life(RuleBasedStateMachine):
         assert set(plan.decode) == set(writing), "answers never wait"
         seats = [sequence.seat for sequence in plan.decode]
         assert seats == sorted(seats)
-        assert bucket(max(seats, default=0) + 1) == bucket(len(seats)), "ranks are closed"
+        assert power(max(seats, default=0) + 1) == power(len(seats)), "ranks are closed"
         self.check_chunks(plan, budget)
         self.check_order(set(self.running) - before)
         assert plan.idle is (len(self.scheduler) == 0), "every step brings somebody on"

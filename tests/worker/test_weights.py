@@ -1,6 +1,7 @@
 """How weights are read: what a device cannot compute with is found out before."""
 
 import pytest
+from support.card import card
 from support.devices import FakeDevice
 
 from danlu.adapters.errors import StartError
@@ -18,5 +19,6 @@ def test_a_device_without_bfloat16_computes_in_float16(
 
 
 def test_bfloat16_that_the_device_has_not_is_refused() -> None:
-    with pytest.raises(StartError, match="^--dtype bfloat16 is nothing that cpu computes with"):
+    said = f"^--dtype bfloat16 is nothing that {card()} computes with"
+    with pytest.raises(StartError, match=said):
         dtype_for("bfloat16", FakeDevice(bfloat16=False))
