@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from danlu.worker.kv_slots import Copy, Move
 from danlu.worker.scheduler import Chunk, Plan
+from danlu.worker.sequence import Sequence
 
 
 class PaperCache:
@@ -28,7 +29,7 @@ class PaperCache:
     def write(self, plan: Plan) -> None:
         """What the plan's one forward writes."""
         for sequence in plan.decode:
-            self._rows[sequence.seat][sequence.computed] = sequence.tokens[sequence.computed]
+            self._rows[sequence.seat][sequence.computed] = told(sequence, sequence.computed)
         for chunk in plan.chunks:
             self._rows[chunk.sequence.seat][chunk.start : chunk.end] = _tokens(chunk)
 
@@ -41,6 +42,11 @@ class PaperCache:
 
     def _copy(self, source: int, target: int, length: int) -> None:
         self._rows[target][:length] = self._rows[source][:length]
+
+
+def told(sequence: Sequence, index: int) -> int:
+    """A sequence's token, also one that is on its way: in an answer they tell their places."""
+    return sequence.tokens[index] if index < len(sequence.tokens) else 5 + index % 3
 
 
 def _tokens(chunk: Chunk) -> list[int]:

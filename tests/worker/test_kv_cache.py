@@ -99,7 +99,7 @@ moves = st.one_of(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(made=st.lists(moves, max_size=8))
 def test_moves_do_on_tensors_what_they_do_on_paper(made: list[Move]) -> None:
     cache, paper = filled(), PaperCache(SLOTS, LENGTH)

@@ -159,7 +159,7 @@ def prompts(draw: st.DrawFn) -> list[int]:
     return [*beginning, *draw(st.lists(st.integers(1, 3), min_size=1, max_size=12))]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_slot_holds_what_is_believed_to_lie_in_it(data: st.DataObject) -> None:
     """Whoever comes reads some of the prompt at once; whoever goes leaves it, or leaves nothing."""

@@ -51,7 +51,7 @@ KINDS: dict[str, Callable[[], PreTrainedModel]] = {
     "mixtral": lambda: random_model(MixtralConfig(**SIZES, num_local_experts=4)),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
-few = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @cache
@@ -62,7 +62,7 @@ def models(kind: str) -> tuple[PreTrainedModel, PreTrainedModel, Fit]:
     return own, plugged, fitted(plugged, CONTEXT)
 
 
-def stepped(kind: str, **facts: int) -> Stepped:
+def stepped(kind: str, **facts: Any) -> Stepped:
     _, plugged, fit = models(kind)
     return Stepped(plugged, fit, **facts)
 
@@ -86,7 +86,7 @@ def close(rows: list[Tensor], own: Tensor) -> None:
 @few
 @given(data=st.data())
 def test_a_prompt_may_be_read_in_any_parts(kind: str, data: st.DataObject) -> None:
-    line = stepped(kind)
+    line = stepped(kind, fixed=data.draw(st.booleans()))
     chance = random.Random(data.draw(st.integers(0, 999)))
     one = line.add(some_ids(chance, data.draw(st.integers(1, 90))))
     while len(line.answer(one)) < 4:
@@ -99,7 +99,7 @@ def test_a_prompt_may_be_read_in_any_parts(kind: str, data: st.DataObject) -> No
 @given(data=st.data())
 def test_nobody_notices_who_else_comes_and_goes(kind: str, data: st.DataObject) -> None:
     """Prompts beside answers, beginnings shared with those that run or have gone, gaps, moves."""
-    line, gone = stepped(kind, slots=3), list[Sequence]()
+    line, gone = stepped(kind, slots=3, fixed=data.draw(st.booleans())), list[Sequence]()
     chance = random.Random(data.draw(st.integers(0, 999)))
     shared = some_ids(chance, 40)
     for _ in range(data.draw(st.integers(6, 16))):
@@ -192,9 +192,10 @@ def test_a_conversation_that_goes_on_keeps_the_answer_it_had(kind: str) -> None:
 
 
 @each_kind
-def test_a_scored_prompt_gets_the_logits_of_all_its_positions(kind: str) -> None:
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_scored_prompt_gets_the_logits_of_all_its_positions(kind: str, fixed: bool) -> None:
     own: Any = models(kind)[0]
-    line, chance = stepped(kind), random.Random(6)
+    line, chance = stepped(kind, fixed=fixed), random.Random(6)
     other, scored = line.add(some_ids(chance, 40)), line.add(some_ids(chance, 100), scored=True)
     line.until(scored, 3, budget=50)
     with torch.inference_mode():
@@ -204,8 +205,9 @@ def test_a_scored_prompt_gets_the_logits_of_all_its_positions(kind: str) -> None
 
 
 @each_kind
-def test_the_last_token_that_a_slot_has_room_for_is_right(kind: str) -> None:
-    line, chance = stepped(kind, slots=2, length=40), random.Random(7)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_last_token_that_a_slot_has_room_for_is_right(kind: str, fixed: bool) -> None:
+    line, chance = stepped(kind, slots=2, length=40, fixed=fixed), random.Random(7)
     one, two = line.add(some_ids(chance, 30)), line.add(some_ids(chance, 39))
     line.until(two, 1)
     line.end(two)

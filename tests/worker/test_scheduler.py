@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterable, Sequence as Ids
 
 from hypothesis import given, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.paper_cache import PaperCache
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.paper_cache import PaperCache, told
 
 from danlu.worker.kv_slots import WORTH, Copy, KvSlots, Swap
 from danlu.worker.scheduler import SCORED_CHUNK, Plan, Scheduler
@@ -176,7 +176,7 @@ def test_a_slot_that_reads_makes_room_for_one_that_writes() -> None:
     assert (reading.seat, writing.seat) == (1, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), concurrency=st.integers(1, 4))
 def test_nobody_starves_however_many_come_after(seed: int, concurrency: int) -> None:
     """There are always eight, many of them twins, and each answers for up to six steps."""
@@ -201,13 +201,18 @@ def some_prompt(chance: random.Random) -> list[int]:
 
 
 class Life(RuleBasedStateMachine):
-    """All that can happen to sequences, in any order, beside a cache on paper."""
+    """All that can happen to sequences, in any order, beside a cache on paper.
 
-    def __init__(self) -> None:
-        super().__init__()
+    A device that works `ahead` is given a step before the one before it is told of.
+    """
+
+    @initialize(ahead=st.booleans(), parts=st.sampled_from([None, 1, 2]))
+    def begin(self, ahead: bool, parts: int | None) -> None:
+        self.ahead, self.parts = ahead, parts
         self.slots = KvSlots(SLOTS)
-        self.scheduler = Scheduler(self.slots, concurrency=CONCURRENCY, chunk=CHUNK)
+        self.scheduler = Scheduler(self.slots, concurrency=CONCURRENCY, chunk=CHUNK, parts=parts)
         self.cache = PaperCache(SLOTS, LENGTH)
+        self.flight: Plan | None = None  # given to the device, and not told of
         self.limits: dict[Sequence, int] = {}  # tokens of each answer
         self.arrivals = 0
 
@@ -224,8 +229,9 @@ class Life(RuleBasedStateMachine):
         length=st.integers(0, 90),
         rest=st.lists(st.integers(1, 4), min_size=1, max_size=12),
         limit=st.integers(1, 8),
+        early=st.integers(0, 3),
         priority=st.sampled_from([0, 0, 0, 1]),
-        scored=st.sampled_from([False, False, False, True]),
+        kind=st.sampled_from(["scored", "awaited", "plain", "plain", "plain"]),
         twins=st.sampled_from([1, 1, 2]),
     )
     def arrive(
@@ -234,15 +240,24 @@ class Life(RuleBasedStateMachine):
         length: int,
         rest: list[int],
         limit: int,
+        early: int,
         priority: int,
-        scored: bool,
+        kind: str,
         twins: int,
     ) -> None:
+        """An answer may end before its last token is due."""
+        prompt = [*beginning[:length], *rest]
         for _ in range(twins):
-            prompt = [*beginning[:length], *rest]
-            sequence = Sequence(prompt, number=self.arrivals, priority=priority, scored=scored)
+            sequence = Sequence(
+                prompt,
+                number=self.arrivals,
+                priority=priority,
+                most=len(prompt) + limit,
+                scored=kind == "scored",
+                awaited=kind == "awaited",
+            )
             self.arrivals += 1
-            self.limits[sequence] = limit
+            self.limits[sequence] = max(limit - early, 1)
             self.scheduler.add(sequence)
 
     @rule(budget=st.integers(1, 80))
@@ -251,9 +266,11 @@ class Life(RuleBasedStateMachine):
         self.cache.write(plan)
         self.scheduler.done(plan)
         for sequence in plan.due:
-            sequence.tokens.append(5 + len(sequence.tokens) % 3)
-            if len(sequence.tokens) - len(sequence.prompt) == self.limits[sequence]:
-                self.end(sequence)
+            sequence.coming += 1
+        before, self.flight = self.flight, plan
+        self.land(before)
+        if not self.ahead:
+            self.land_all()
 
     @precondition(lambda self: len(self.scheduler) > 0)
     @rule(budget=st.integers(1, 80))
@@ -261,18 +278,32 @@ class Life(RuleBasedStateMachine):
         """The moves are made, the forward is not, and one of those in it has to go."""
         plan = self.planned(budget)
         self.cache.spoil(plan)
-        if not plan.idle:
-            everybody = [*plan.decode, *(chunk.sequence for chunk in plan.chunks)]
-            self.end(max(everybody, key=lambda s: (not s.decoding, s.order)), keep=False)
+        self.land_all()
+        concerned = [*plan.decode, *(chunk.sequence for chunk in plan.chunks)]
+        if there := [sequence for sequence in concerned if sequence in self.limits]:
+            self.end(max(there, key=lambda s: (not s.decoding, s.order)), keep=False)
 
     @precondition(lambda self: len(self.scheduler) > 0)
     @rule(data=st.data())
     def abort(self, data: st.DataObject) -> None:
         self.end(data.draw(st.sampled_from(list(self.scheduler))))
 
+    def land_all(self) -> None:
+        before, self.flight = self.flight, None
+        self.land(before)
+
+    def land(self, flight: Plan | None) -> None:
+        """Tell those who are still there what has been chosen."""
+        for sequence in flight.due if flight else ():
+            sequence.coming -= 1
+            if sequence in self.limits:
+                sequence.tokens.append(told(sequence, len(sequence.tokens)))
+                if len(sequence.tokens) - len(sequence.prompt) == self.limits[sequence]:
+                    self.end(sequence)
+
     def planned(self, budget: int) -> Plan:
         """The next plan, its moves made, after it has kept all that is promised of it."""
-        writing = [sequence for sequence in self.running if sequence.decoding]
+        writing = [sequence for sequence in self.running if writes(sequence)]
         before = set(self.running)
         plan = self.scheduler.plan(budget)
         self.cache.move(plan.moves)
@@ -282,7 +313,8 @@ class Life(RuleBasedStateMachine):
         assert power(max(seats, default=0) + 1) == power(len(seats)), "ranks are closed"
         self.check_chunks(plan, budget)
         self.check_order(set(self.running) - before)
-        assert plan.idle is (len(self.scheduler) == 0), "every step brings somebody on"
+        if not any(sequence.coming for sequence in self.scheduler):
+            assert plan.idle is (len(self.scheduler) == 0), "every step brings somebody on"
         return plan
 
     def check_chunks(self, plan: Plan, budget: int) -> None:
@@ -292,7 +324,12 @@ class Life(RuleBasedStateMachine):
             for s in self.running
             if not s.decoding
         }
-        assert plan.prompt_tokens == min(budget, sum(wishes.values()))
+        most = min(budget, sum(wishes.values()))
+        if self.parts is None:
+            assert plan.prompt_tokens == most
+        else:
+            assert min(most, 1) <= plan.prompt_tokens <= most
+            assert len(plan.chunks) <= self.parts
         for chunk in plan.chunks:
             assert chunk.start == chunk.sequence.computed
             assert 0 < chunk.end - chunk.start <= wishes[chunk.sequence]
@@ -318,9 +355,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def every_slot_holds_its_owners_tokens(self) -> None:
         for sequence in self.running:
-            assert 0 <= sequence.computed <= len(sequence.tokens)
+            assert 0 <= sequence.computed <= len(sequence.tokens) + sequence.coming
             held = self.cache[sequence.seat][: sequence.computed]
-            assert held == sequence.tokens[: sequence.computed]
+            assert held == [told(sequence, i) for i in range(sequence.computed)]
 
     @invariant()
     def what_is_left_in_a_slot_lies_there(self) -> None:
@@ -335,12 +372,19 @@ class Life(RuleBasedStateMachine):
         assert set(self.scheduler) == self.limits.keys()
 
     def teardown(self) -> None:
-        """Whoever is left is answered, in no more steps than there are tokens."""
+        """Whoever is left is answered, in no more steps than tokens are computed and told."""
         work = sum(len(s.prompt) + self.limits[s] for s in self.scheduler)
-        for _ in range(work):
+        for _ in range(2 * work):
             self.step(16)
             self.every_slot_holds_its_owners_tokens()
         assert len(self.scheduler) == self.slots.owned == 0
+
+
+def writes(sequence: Sequence) -> bool:
+    """Whether it can have one more token without being told the last one."""
+    if not sequence.decoding or (sequence.awaited and sequence.coming):
+        return False
+    return len(sequence.tokens) + sequence.coming < sequence.most
 
 
 def beginning(one: Sequence, other: Sequence) -> int:
@@ -352,4 +396,4 @@ def beginning(one: Sequence, other: Sequence) -> int:
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=100, stateful_step_count=40)
+TestLife.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
