@@ -18,7 +18,7 @@ from ..adapters.host import logs
 from ..adapters.host.settings import knob, knob_of, settings_from
 from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
-from ..worker.engine import Engine
+from ..worker.engine import AnyEngine
 from ..worker.engines import load_engine
 from ..worker.loading import Progress
 from ..worker.settings import OFF, REFUSED, WorkerSettings
@@ -134,7 +134,7 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
     )
 
 
-def _loaded(worker: WorkerSettings) -> Engine:
+def _loaded(worker: WorkerSettings) -> AnyEngine:
     try:
         return _load(worker)
     except Exception as exc:
@@ -143,7 +143,7 @@ def _loaded(worker: WorkerSettings) -> Engine:
         raise
 
 
-def _load(worker: WorkerSettings) -> Engine:
+def _load(worker: WorkerSettings) -> AnyEngine:
     """Says on standard error how far it is."""
     progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
     engine = load_engine(worker, progress)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from ..adapters.errors import OutOfRange, PromptTooLong
+from ..adapters.errors import BadRequest, OutOfRange, PromptTooLong
 from ..adapters.wire.generation import GenerateBody
+from .grammar import FIELD, Grammars
 from .job import Job, Sampling
 from .prompting import Asked, Prompting
 
@@ -17,6 +18,7 @@ class Admission:
     def __init__(
         self,
         prompting: Prompting,
+        grammars: Grammars,
         *,
         context_length: int,
         vocabulary: int,
@@ -24,6 +26,7 @@ class Admission:
         seed: int | None = None,
     ) -> None:
         self._prompting = prompting
+        self._grammars = grammars
         self._context = context_length
         self._vocabulary = vocabulary
         self._ends = end_ids
@@ -41,6 +44,7 @@ class Admission:
             )
         asked = self._prompting.ask(body)
         room = self._room(len(asked.ids))
+        grammar = self._grammar(body, asked)
         return Job(
             prompt_ids=asked.ids,
             max_new_tokens=min(body.max_new_tokens, room),
@@ -51,7 +55,8 @@ class Admission:
             logprobs=body.logprobs,
             echo=asked.text if body.echo else "",
             continues=asked.continues,
-            finished=asked.finished,
+            finished=asked.finished and grammar is None,
+            grammar=grammar,
         )
 
     def _room(self, taken: int) -> int:
@@ -62,6 +67,18 @@ class Admission:
                 f"messages resulted in {taken} tokens. Please reduce the length of the messages."
             )
         return self._context - taken
+
+    def _grammar(self, body: GenerateBody, asked: Asked) -> str | None:
+        """What the answer follows; it says itself where the answer may end."""
+        if body.structured_outputs is None:
+            return None
+        for name, given in (("min_tokens", body.min_tokens), ("ignore_eos", body.ignore_eos)):
+            if given:
+                raise BadRequest(
+                    f"'{FIELD}' says where the answer ends, and so does '{name}'; leave one out",
+                    param=name,
+                )
+        return self._grammars.checked(body.structured_outputs, opens=not asked.continues)
 
     def _sampling(self, body: GenerateBody) -> Sampling:
         return Sampling(

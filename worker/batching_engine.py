@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import NotReady, Overloaded, ServeError
+from ..adapters.errors import NotReady, ServeError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
 from .engine import Embeddings
 from .failures import Failures, fail
-from .hosted import Hosted, Manner
+from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .kv_cache import KvCache
 from .kv_room import Room
@@ -38,7 +38,6 @@ from .weights import lost
 
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
 FAREWELL = 5.0  # seconds that a step may take after the program's end
-RETRY = 2  # seconds after which one who was turned away may try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +95,9 @@ class BatchingEngine:
         return self._hosted.admission.admit(body)
 
     def submit(self, job: Job, box: Box) -> None:
-        limit = self._manner.waiting
-        if limit is not None and self.queue_length() >= self._room.concurrency + limit:
-            box.close(
-                Overloaded(
-                    f"{limit} requests are waiting already; try again later", retry_after=RETRY
-                )
-            )
+        full = crowded(self._manner, self._room.concurrency, self.queue_length())
+        if full is not None:
+            box.close(full)
             return
         self._boxes.add(box)
         self._post(Arrival(job, box))
@@ -203,10 +198,16 @@ class BatchingEngine:
             with contextlib.suppress(Empty):
                 item = self._inbox.get(block=wait)
                 if isinstance(item, Arrival):
-                    running.arrive(item.job, item.box)
+                    self._arrive(item, running)
                 elif isinstance(item, Errand):
                     errands.append(item)
             wait = False
+
+    def _arrive(self, item: Arrival, running: Running) -> None:
+        try:
+            running.arrive(item.job, item.box)
+        except Exception as exc:  # of one request, which must not be the end of all
+            self._settle(item.box, self._failures.explained(exc))
 
     def _step(self, running: Running) -> None:
         """One step of the batch; whatever fails, nobody is left waiting."""

@@ -43,7 +43,8 @@ class Job:
     context. `logprobs` is the number of alternatives a position, None for no log-probabilities.
     `echo` is the text to put before the answer, empty for none. An answer that `continues` its
     prompt keeps the space that its first word begins with. One that is `finished` gets the finish
-    that ChatGLM2 gives an answer in a conversation.
+    that ChatGLM2 gives an answer in a conversation. `grammar` is what the answer follows, checked,
+    None for any text; an answer that follows one ends with it.
     """
 
     prompt_ids: tuple[int, ...]
@@ -56,6 +57,7 @@ class Job:
     echo: str = ""
     continues: bool = False
     finished: bool = False
+    grammar: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from ..adapters.devices.device import Device, device_named
 from ..adapters.errors import StartError
 from ..adapters.models.loading import LoadedModel
 from .batching_engine import BatchingEngine
-from .engine import Engine
+from .engine import AnyEngine
 from .hosted import Manner
 from .kv_cache import slot_bytes
 from .kv_room import GIB, Room, room
@@ -24,7 +24,7 @@ SHARE = {"cpu": 0.5}  # of the free memory that answers may take; the host has o
 USUAL_SHARE = 0.85  # the rest is for what a step computes with
 
 
-def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
+def load_engine(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     """The engine for these settings, its model loaded; raises StartError, or DeviceLost where
     another try may go well. Takes its time.
 
@@ -45,7 +45,7 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
 
 def engine_for(
     loaded: LoadedModel, device: Device, settings: WorkerSettings, progress: Progress
-) -> Engine:
+) -> AnyEngine:
     """Called on a thread that is bound to the device, because it may run the model."""
     manner = Manner(
         concurrency=settings.limit_worker_concurrency or None,

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError
 from .answer import Answer
 from .bound_pool import strayed
 from .draw import Choice, Draw
 from .failures import Failures
+from .grammar import Grammar
 from .hosted import Hosted
 from .job import Job
 from .logprobs import scored
@@ -30,7 +33,8 @@ Close = Callable[[Box, ServeError | None], None]
 class Request:
     """One job with all that belongs to it.
 
-    `seat` is its place in the sampler, once its prompt is read. `quoted` are the prompt's own
+    `seat` is its place in the sampler, once its prompt is read. `trouble` is why its answer cannot
+    go on, whatever is chosen for it. `quoted` are the prompt's own
     tokens, where an echo is to show what the model made of them.
     """
 
@@ -38,7 +42,9 @@ class Request:
     box: Box
     sequence: Sequence
     answer: Answer
+    grammar: Grammar | None = None
     seat: int | None = None
+    trouble: ServeError | None = None
     quoted: list[Choice] = field(default_factory=list)
 
 
@@ -78,7 +84,7 @@ class Running:
         interval: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._vocabulary = hosted.vocabulary
+        self._hosted = hosted
         self._device, self._failures, self._close = device, failures, close
         self._scheduler, self._runner, self._sampler = scheduler, runner, sampler
         self._pace, self._interval, self._clock = pace, interval, clock
@@ -99,11 +105,17 @@ class Running:
             number=self._arrivals,
             most=len(job.prompt_ids) + job.max_new_tokens,
             scored=quoted,
+            awaited=job.grammar is not None,
         )
         self._arrivals += 1
-        answer = Answer(job, self._vocabulary, self._interval)
-        first = [Choice(job.prompt_ids[0])] if quoted else []
-        self._requests[sequence] = Request(job, box, sequence, answer, quoted=first)
+        self._requests[sequence] = Request(
+            job,
+            box,
+            sequence,
+            Answer(job, self._hosted.vocabulary, self._interval),
+            self._hosted.begun(job),
+            quoted=[Choice(job.prompt_ids[0])] if quoted else [],
+        )
         self._scheduler.add(sequence)
 
     def step(self) -> None:
@@ -185,7 +197,10 @@ class Running:
         due = [self._requests[sequence] for sequence in plan.due]
         if not due:
             return None
-        return self._sampler.choose(result.due, [self._seated(request) for request in due])
+        seats = [self._seated(request) for request in due]
+        masks = {seat: _mask(request) for seat, request in zip(seats, due, strict=True)}
+        allowed = {s: mask.to(result.due.device) for s, mask in masks.items() if mask is not None}
+        return self._sampler.choose(result.due, seats, allowed)
 
     def _seated(self, request: Request) -> int:
         if request.seat is None:
@@ -211,13 +226,16 @@ class Running:
                 request.answer.quote(request.quoted)
 
     def _publish(self, request: Request, choice: Choice | ServeError) -> None:
+        if request.trouble is not None:
+            self._end(request, request.trouble)
+            return
         if isinstance(choice, ServeError):
             self._runner.wipe(request.sequence.seat)
             self._end(request, choice, keep=False)
             return
         request.sequence.tokens.append(choice.token)
         try:
-            finish = request.answer.add(choice)
+            finish = request.answer.add(choice, ended=_ended(request, choice))
             piece = request.answer.piece(finish)
         except Exception as exc:
             self._end(request, self._failures.explained(exc))
@@ -248,3 +266,20 @@ class Running:
             self._seats.append(request.seat)
         del self._requests[request.sequence]
         self._close(request.box, error)
+
+
+def _mask(request: Request) -> Tensor | None:
+    """What the request's grammar allows; one that cannot be followed troubles nobody else."""
+    try:
+        return None if request.grammar is None else request.grammar.mask()
+    except ServeError as exc:
+        request.trouble = exc
+        return None
+
+
+def _ended(request: Request, choice: Choice) -> bool:
+    """Whether nothing can follow the token where the answer follows a grammar."""
+    if request.grammar is None:
+        return False
+    request.grammar.accept(choice.token)
+    return request.grammar.finished

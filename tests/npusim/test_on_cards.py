@@ -63,10 +63,10 @@ def of_the_worker() -> list[Path]:
 CANN_8_2, CANN_8_3 = {"NPUSIM_CANN": "8.2.RC1"}, {"NPUSIM_CANN": "8.3.RC1"}
 OLD = {**CANN_8_2, "NPUSIM_SOC": "Ascend310P3"}
 RUNS = {
-    "Ascend 910B4, CANN 8.2": Run(CANN_8_2, of_cards(*IN_ONE_PROCESS, "test_stack.py")),
-    "Ascend 910B4, CANN 8.3": Run(
-        CANN_8_3, of_cards(*IN_ONE_PROCESS, "test_full_card.py", "test_stack.py")
-    ),
+    "Ascend 910B4, CANN 8.2": Run(CANN_8_2, of_cards(*IN_ONE_PROCESS)),
+    "Ascend 910B4, CANN 8.3": Run(CANN_8_3, of_cards(*IN_ONE_PROCESS)),
+    "the stack, CANN 8.2": Run(CANN_8_2, of_cards("test_stack.py")),
+    "the stack, CANN 8.3": Run(CANN_8_3, of_cards("test_stack.py", "test_full_card.py")),
     "Ascend 310P3": Run(OLD, of_cards("test_310p.py")),
     "the worker on card 1, CANN 8.2": Run(CANN_8_2, of_the_worker(), 1),
     "the worker on card 1, CANN 8.3": Run(CANN_8_3, of_the_worker(), 1),
