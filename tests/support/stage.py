@@ -10,7 +10,7 @@ from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.batching_engine import BatchingEngine
 from danlu.worker.engine import Engine
 from danlu.worker.hosted import Manner
-from danlu.worker.job import Piece
+from danlu.worker.job import Job, Piece
 from danlu.worker.kv_room import Room
 from danlu.worker.outbox import Outbox
 from danlu.worker.suitability import fitted
@@ -23,14 +23,14 @@ from .tiny import CONTEXT, random_model, tiny_config, tiny_loaded
 
 SOON = 60.0  # seconds
 SPARE_SLOTS = 2  # beside those of the requests that run
-Make = Callable[[Any, FakeDevice, Manner], Engine]  # of a model, on a device
+Make = Callable[[Any, FakeDevice, Manner], Engine[Job]]  # of a model, on a device
 
 
-def thread_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine:
+def thread_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
     return ThreadEngine(tiny_loaded(model=model), device, manner)
 
 
-def batching_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine:
+def batching_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
     concurrency = manner.concurrency or 4
     room = Room(concurrency + SPARE_SLOTS, CONTEXT, concurrency)
     loaded = tiny_loaded(model=model)
@@ -38,7 +38,7 @@ def batching_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine:
     return BatchingEngine(loaded, device, fit, room, manner)
 
 
-def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine:
+def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
     """A batching engine as on a card, which takes a step before it has told of the last one."""
     device.fixed_shapes = device.asynchronous = True
     return batching_engine(model, device, manner)
