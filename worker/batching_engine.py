@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import NotReady, ServeError
+from ..adapters.errors import NotReady, OutOfMemory, ServeError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
+from .bound_pool import check_thread
 from .engine import Embeddings
 from .failures import Failures, fail
 from .hosted import Hosted, Manner, crowded
@@ -223,6 +224,7 @@ class BatchingEngine:
         """Answers go on while vectors are made: a step before each text."""
         self._receive(running, errands, wait=False)
         self._step(running)
+        check_thread(self._device)
         if self.lost.done():
             raise lost(self._device)
         if self._closing.is_set():
@@ -244,9 +246,9 @@ class BatchingEngine:
             with contextlib.suppress(InvalidStateError):
                 errand.promise.set_result(made)
             return
-        fail(errand.promise, error)  # out here the failure and its tensors are let go
-        if not self.lost.done():
+        if isinstance(error, OutOfMemory):  # out here the failure and its tensors are let go
             self._device.release_memory()
+        fail(errand.promise, error)
 
 
 def _see_off(

@@ -47,10 +47,11 @@ class KvCache:
             self._copy(move.second, move.first, move.length)
             self._copy(self.spare, move.second, move.length)
 
-    def wipe(self, slot: int) -> None:
-        """Nothing is left in the slot; what was computed wrongly would spoil what comes after."""
+    def wipe(self, slot: int, length: int) -> None:
+        """Nothing is left of the slot's first `length` tokens; what was computed wrongly would
+        spoil what comes after."""
         for tensor in (*self.keys, *self.values):
-            tensor[slot].zero_()
+            tensor[slot, :, :length].zero_()
 
     def _copy(self, source: int, target: int, length: int) -> None:
         for tensor in (*self.keys, *self.values):

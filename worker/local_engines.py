@@ -19,6 +19,7 @@ from .weights import load
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = 8 * GIB  # bytes that may be free, where the system does not tell
 CONCURRENCY = 16  # requests in a batch, where nothing is said
 SHARE = {"cpu": 0.5}  # of the free memory that answers may take; the host has other uses for it
 USUAL_SHARE = 0.85  # the rest is for what a step computes with
@@ -93,6 +94,7 @@ def room_for(
     """The room in `gib` GiB, or in the usual share of what is free."""
     kind = device.name.partition(":")[0]
     share = SHARE.get(kind, USUAL_SHARE)
-    memory = device.free_memory() * share if gib is None else gib * GIB
+    free = device.free_memory() or UNKNOWN  # nothing tells it on macOS
+    memory = free * share if gib is None else gib * GIB
     token_bytes = slot_bytes(fit.layers, 1, loaded.model.dtype)
     return room(int(memory), token_bytes, loaded.context_length, concurrency)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError
 from .answer import Answer
-from .bound_pool import strayed
+from .bound_pool import check_thread
 from .draw import Choice, Draw
 from .failures import Failures
 from .grammar import Grammar
@@ -128,6 +128,8 @@ class Running:
         for request in tuple(self._requests.values()):
             if request.box.abandoned:
                 self._end(request)
+        if not self._checked():
+            return
         # 2. schedule
         plan = self._scheduler.plan(self._pace.budget(self._scheduler.decoding))
         # 3. run
@@ -146,22 +148,36 @@ class Running:
         for request in tuple(self._requests.values()):
             self._end(request, error, keep=False)
 
+    def _checked(self) -> bool:
+        """Whether the thread is on its device: one that strayed would go on upon another card."""
+        try:
+            check_thread(self._device)
+        except Exception as exc:
+            self.end_all(self._failures.explained(exc))
+            return False
+        return True
+
     def _launch(self, plan: Plan, before: Flight | None) -> ServeError | None:
         """Put the step on its way; what went wrong, if it did."""
-        started = self._clock()
+        started, moved = self._clock(), False
         try:
-            self._check_thread()
+            self._runner.move(plan)
+            moved = True
             result = self._runner.run(plan, before.chosen if before else None)
             self._score(result)
             draw = self._choose(plan, result)
         except Exception as exc:
-            return self._failures.explained(exc)
-        self._scheduler.done(plan)
-        for sequence in plan.due:
-            sequence.coming += 1
-        ahead = self._device.asynchronous and (draw is None or draw.final_without_read)
-        self._flight = Flight(plan, draw, started, may_stay=ahead)
-        return None
+            failed = self._failures.explained(exc)
+        else:
+            self._scheduler.done(plan)
+            for sequence in plan.due:
+                sequence.coming += 1
+            ahead = self._device.asynchronous and (draw is None or draw.final_without_read)
+            self._flight = Flight(plan, draw, started, may_stay=ahead)
+            return None
+        if not moved:
+            self._end_seated(failed)
+        return failed
 
     def _land(self, flight: Flight) -> None:
         """Hand out what a step has chosen, to those who are still there."""
@@ -185,13 +201,6 @@ class Running:
         self._blame(
             flight.plan, failed, everybody=True
         )  # out here the failure and its tensors are let go
-
-    def _check_thread(self) -> None:
-        """A thread that lost its device's context would go on upon another card."""
-        found = self._device.where()
-        if found != self._device.name:
-            self._device.bind_thread()  # for the next step, which looks again
-            raise strayed(found, self._device.name)
 
     def _choose(self, plan: Plan, result: Result) -> Draw | None:
         due = [self._requests[sequence] for sequence in plan.due]
@@ -221,17 +230,19 @@ class Running:
         for chunk, logits in result.scored:
             request = self._requests[chunk.sequence]
             following = request.job.prompt_ids[chunk.start + 1 : chunk.end + 1]
-            request.quoted += scored(logits, following, request.job.logprobs or 0)
+            try:
+                found = scored(logits, following, request.job.logprobs or 0)
+            except ServeError as exc:
+                request.trouble = exc
+                continue
+            request.quoted[chunk.start + 1 :] = found  # a step may be run a second time
             if chunk.last:
                 request.answer.quote(request.quoted)
 
     def _publish(self, request: Request, choice: Choice | ServeError) -> None:
-        if request.trouble is not None:
-            self._end(request, request.trouble)
-            return
-        if isinstance(choice, ServeError):
-            self._runner.wipe(request.sequence.seat)
-            self._end(request, choice, keep=False)
+        trouble = request.trouble or (choice if isinstance(choice, ServeError) else None)
+        if trouble is not None or isinstance(choice, ServeError):
+            self._end(request, trouble, keep=False)
             return
         request.sequence.tokens.append(choice.token)
         try:
@@ -255,16 +266,29 @@ class Running:
         there = [sequence for sequence in concerned if sequence in self._requests]
         there.sort(key=lambda s: (not s.decoding, s.order))
         one = isinstance(error, OutOfMemory) and not everybody
+        self._device.release_memory()
         for sequence in there[-1:] if one else there:
             self._end(self._requests[sequence], error, keep=False)
-        self._device.release_memory()
+
+    def _end_seated(self, error: ServeError) -> None:
+        """Nobody knows any more what lies in which slot."""
+        for request in tuple(self._requests.values()):
+            if request.sequence.slot is not None:
+                self._end(request, error, keep=False)
+        self._scheduler.forget()
 
     def _end(self, request: Request, error: ServeError | None = None, *, keep: bool = True) -> None:
-        self._scheduler.remove(request.sequence, keep=keep)
+        """The request is over. Its tokens' keys and values are kept for prompts to come, once a
+        token has shown that they are numbers; if not, nothing of them may stay."""
+        sequence = request.sequence
+        keep = keep and len(sequence.tokens) > len(sequence.prompt)
+        if sequence.slot is not None and not keep and not self._failures.lost.done():
+            self._runner.wipe(sequence)
+        self._scheduler.remove(sequence, keep=keep)
         if request.seat is not None:
             self._sampler.leave(request.seat)
             self._seats.append(request.seat)
-        del self._requests[request.sequence]
+        del self._requests[sequence]
         self._close(request.box, error)
 
 

@@ -48,6 +48,7 @@ class Stepped:
         plan = self.scheduler.plan(budget)
         if plan.idle:
             return plan
+        self.runner.move(plan)
         result = self.runner.run(plan)
         self.scheduler.done(plan)
         for chunk, logits in result.scored:

@@ -236,10 +236,10 @@ def test_a_wiped_slot_has_nothing_left_that_is_no_number() -> None:
     two, one = line.add(some_ids(chance, 5)), line.add(some_ids(chance, 30))
     line.until(one, 2)
     for tensor in line.cache.values:
-        tensor[one.seat] = float("nan")
+        tensor[one.seat, :, : one.computed] = float("nan")
     slot = one.seat
+    line.runner.wipe(one)
     line.scheduler.remove(one, keep=False)
-    line.runner.wipe(slot)
     three = line.add(some_ids(chance, 4))
     line.until(three, 4)
     assert three.seat == slot
