@@ -203,7 +203,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "engine,stack,bare,generate,continuous,fastchat,int8,int4,llama,llama:q8_0,llama:q4_0"
     )
     parser.add_argument("--model", default="glm", choices=tuple(MODELS))
-    parser.add_argument("--engine", default="thread", help="the worker's engine")
+    parser.add_argument("--engine", default="batching", help="the worker's engine")
     parser.add_argument(
         "--worker-flags", default=[], type=str.split, help="further flags of the worker's, quoted"
     )

@@ -112,7 +112,7 @@ def shared_flags(doc: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--model", default="smollm2", choices=tuple(MODELS))
     parser.add_argument("--model-path", type=Path, help="another model that reads such prompts")
-    parser.add_argument("--engine", default="thread", help="the worker's engine")
+    parser.add_argument("--engine", default="batching", help="the worker's engine")
     parser.add_argument(
         "--worker-flags", default=[], type=str.split, help="further flags of the worker's, quoted"
     )
