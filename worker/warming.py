@@ -20,9 +20,13 @@ def warm_up(runner: Runner, shapes: Shapes, progress: Progress) -> None:
 
 
 def trials(shapes: Shapes) -> Iterator[Plan]:
-    """Steps of every shape there is; where shapes are not fixed, of every number of rows and every
-    part of a prompt, since not a single one is ever prepared for."""
-    lengths = list(shapes.all_lengths()) if shapes.fixed else [min(shapes.all_lengths())]
+    """Steps of every shape there is; where shapes are not fixed, nothing is prepared for one, and a
+    single step brings weights and threads up."""
+    if not shapes.fixed:
+        part = min(shapes.all_parts())
+        yield Plan((), _decoding(1, part), (_reading(part, part),))
+        return
+    lengths = list(shapes.all_lengths())
     for rows in shapes.all_rows():
         for length in lengths:
             yield Plan((), _decoding(rows, length), ())
