@@ -4,7 +4,7 @@ Whoever reads an answer sees the steps; a step that reads a prompt beside it tak
 take `STRETCH` times as long as one that does not, by what steps took so far.
 """
 
-STRETCH = 2.0
+STRETCH = 2.5
 LEAST = 16  # tokens; a prompt is read on, however slowly
 NEWEST = 0.2  # the weight of the newest measurement
 FIRST_GUESS = 64  # tokens, before anything was measured
