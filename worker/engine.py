@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..adapters.wire.generation import GenerateBody
 from .job import Job
 from .outbox import Box
+from .shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,16 @@ class Embeddings:
 class Engine(Protocol):
     """Owns the model and the device. Every method may be called from any thread, none blocks long.
 
-    `admit` and `count` are host work of milliseconds; they raise BadRequest and its kin. `lost` is
+    `adapters` are those that it serves beside the model, None where it can serve none. `admit` and
+    `count` are host work of milliseconds; they raise BadRequest and its kin. `lost` is
     done once the device is lost: whatever is asked after that ends with DeviceLost.
     """
 
     card: ModelCard
     lost: "Future[None]"
+
+    @property
+    def adapters(self) -> Shelf | None: ...
 
     def admit(self, body: GenerateBody) -> Job:
         """The job that `body` asks for; raises BadRequest, OutOfRange or PromptTooLong."""
@@ -65,3 +70,8 @@ class Engine(Protocol):
     def close(self) -> None:
         """Finish nothing more; boxes still open are closed with an error."""
         ...
+
+
+def served_names(model: Sequence[str], engine: Engine) -> tuple[str, ...]:
+    """The names that may be asked for now: the model's own, and those with an adapter."""
+    return tuple(model) if engine.adapters is None else engine.adapters.names

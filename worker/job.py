@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..adapters.wire.generation import Logprobs, Usage
+from .adapter import BASE, Adapter
 
 FinishReason = Literal["stop", "length"]
 
@@ -43,7 +44,7 @@ class Job:
     context. `logprobs` is the number of alternatives a position, None for no log-probabilities.
     `echo` is the text to put before the answer, empty for none. An answer that `continues` its
     prompt keeps the space that its first word begins with. One that is `finished` gets the finish
-    that ChatGLM2 gives an answer in a conversation.
+    that ChatGLM2 gives an answer in a conversation. `adapter` is what the model is tuned with.
     """
 
     prompt_ids: tuple[int, ...]
@@ -56,6 +57,7 @@ class Job:
     echo: str = ""
     continues: bool = False
     finished: bool = False
+    adapter: Adapter = BASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import OutOfMemory, ServeError
+from ..adapters.errors import OutOfMemory, ServeError, UnknownModel
 from ._shim import Sampler
 from .answer import Answer
 from .bound_pool import strayed
@@ -24,6 +24,7 @@ from .runner import Result, Runner
 from .sampler import Choice
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
+from .tunings import Tunings
 
 Close = Callable[[Box, ServeError | None], None]
 
@@ -57,6 +58,7 @@ class Running:
         failures: Failures,
         close: Close,
         *,
+        tunings: Tunings,
         pace: Pace,
         seats: int,
         interval: int = 1,
@@ -66,6 +68,7 @@ class Running:
         self._device, self._failures, self._close = device, failures, close
         self._scheduler, self._runner, self._sampler = scheduler, runner, sampler
         self._pace, self._interval, self._clock = pace, interval, clock
+        self.tunings = tunings
         self._seats = list(range(seats))
         self._requests: dict[Sequence, Request] = {}
         self._arrivals = 0
@@ -75,8 +78,14 @@ class Running:
 
     def arrive(self, job: Job, box: Box) -> None:
         """Take a job; it waits for its turn."""
+        if not self.tunings.enter(job.adapter):
+            gone = f"adapter {job.adapter.name!r} was unloaded before the request could begin"
+            self._close(box, UnknownModel(gone, param="model"))
+            return
         quoted = job.logprobs is not None and job.echo != ""
-        sequence = Sequence(job.prompt_ids, number=self._arrivals, scored=quoted)
+        sequence = Sequence(
+            job.prompt_ids, number=self._arrivals, scored=quoted, adapter=job.adapter
+        )
         self._arrivals += 1
         answer = Answer(job, self._vocabulary, self._interval)
         first = [Choice(job.prompt_ids[0])] if quoted else []
@@ -199,4 +208,5 @@ class Running:
             self._sampler.leave(request.seat)
             self._seats.append(request.seat)
         del self._requests[request.sequence]
+        self.tunings.leave(request.job.adapter)
         self._close(request.box, error)

@@ -5,6 +5,8 @@ from collections.abc import Sequence as Ids
 import numpy as np
 from numpy.typing import NDArray
 
+from .adapter import BASE, Adapter
+
 Tokens = NDArray[np.int32]
 
 
@@ -17,12 +19,19 @@ class Sequence:
     """
 
     def __init__(
-        self, prompt: Ids[int], *, number: int = 0, priority: int = 0, scored: bool = False
+        self,
+        prompt: Ids[int],
+        *,
+        number: int = 0,
+        priority: int = 0,
+        scored: bool = False,
+        adapter: Adapter = BASE,
     ) -> None:
         assert len(prompt) > 0, "a model continues something"
         self.prompt: Tokens = np.asarray(prompt, dtype=np.int32)
         self.tokens = list(prompt)
         self.scored = scored
+        self.adapter = adapter
         self.order = (priority, number)
         self.slot: int | None = None
         self.computed = 0
