@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from ..adapters.models.chatglm.response import Ending, Untouched, Wording
 from ..adapters.wire.generation import Usage
 from .detokenizer import Detokenizer
+from .draw import Choice
 from .job import FinishReason, Job, Piece
 from .logprobs import Ledger
-from .sampler import Choice
 from .stops import Stops
 from .vocabulary import Vocabulary
 

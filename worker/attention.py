@@ -78,8 +78,8 @@ class CachedStep:
 
     The first `rows` tokens are one each of the slots `slots` [rows]; None says that these are
     the first slots, in order. `mask` [span, 1, length] is true for the tokens that each of the
-    first `span` slots sees. `places` [heads, tokens] says where each token's key and value go, as an
-    index into all tokens of all heads of all slots; by the number of heads that a layer has.
+    first `span` slots sees. `places` [heads, tokens], by a layer's number of heads, says where each
+    token's key and value go: an index into all tokens of all heads of all slots.
     """
 
     cache: KvCache

@@ -6,6 +6,7 @@ batch's. Here is the door to the thread they live on.
 
 import contextlib
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -19,7 +20,6 @@ from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.adapter import Prefix, Tuning
 from ..adapters.models.tuned.reading import tuning_at
 from ..adapters.wire.generation import GenerateBody
-from ._shim import Sampler
 from .adapter import Adapter
 from .engine import Embeddings
 from .failures import Failures, fail
@@ -33,7 +33,9 @@ from .outbox import Box
 from .pace import Pace
 from .runner import Runner
 from .running import Running
+from .sampler import Sampler
 from .scheduler import Scheduler
+from .shapes import Shapes, power
 from .shelf import Shelf
 from .suitability import Fit
 from .tunings import Tunings
@@ -41,6 +43,7 @@ from .warming import warm_up
 from .weights import lost
 
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
+FAREWELL = 5.0  # seconds that a step may take after the program's end
 RETRY = 2  # seconds after which one who was turned away may try again
 
 
@@ -98,12 +101,14 @@ class BatchingEngine:
         self._promises: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
         begun: Future[None] = Future()
-        threading.Thread(
+        thread = threading.Thread(
             target=self._live,
-            args=(lambda: self._batch(fit, progress or Progress()), begun),
+            args=(lambda: self._running(fit, progress or Progress()), begun),
             name=f"{device.name}-engine",
             daemon=True,  # it may hang in the driver when the program wants to end
-        ).start()
+        )
+        thread.start()
+        weakref.finalize(self, _see_off, self._closing, self._inbox, thread)
         begun.result()
 
     def admit(self, body: GenerateBody) -> Job:
@@ -178,6 +183,7 @@ class BatchingEngine:
         """The engine's thread, from its birth to its end."""
         try:
             self._device.bind_thread()
+            self._device.share(1)
             running = make()
         except BaseException as exc:
             begun.set_exception(exc)
@@ -194,17 +200,28 @@ class BatchingEngine:
             fail(errand.promise, _closed())
         self._turn_away()
 
-    def _batch(self, fit: Fit, progress: Progress) -> Running:
+    def _running(self, fit: Fit, progress: Progress) -> Running:
         """What the thread owns, made on it."""
         model, room = self._hosted.model, self._room
         cache = KvCache(fit.layers, room.slots, room.length, model.dtype, model.device)
+        shapes = Shapes(
+            length=room.length,
+            rows=min(power(room.concurrency), room.slots),
+            part=min(CHUNK, room.length),
+            fixed=self._device.fixed_shapes,
+        )
         tunings = Tunings(model)
-        runner = Runner(model, cache, tunings)
-        warm_up(runner, room, progress)
+        runner = Runner(model, cache, shapes, tunings)
+        warm_up(runner, shapes, progress)
         return Running(
             self._hosted,
             self._device,
-            Scheduler(KvSlots(room.slots), concurrency=room.concurrency, chunk=CHUNK),
+            Scheduler(
+                KvSlots(room.slots),
+                concurrency=room.concurrency,
+                chunk=CHUNK,
+                parts=1 if shapes.fixed else None,
+            ),
             runner,
             Sampler(room.concurrency, fit.vocabulary, model.device),
             self._failures,
@@ -295,6 +312,18 @@ def _named(name: str, tuning: Tuning, context: int) -> Adapter:
             param="path",
         )
     return Adapter(name, tuning.length, tuning.first)
+
+
+def _see_off(
+    closing: threading.Event,
+    inbox: "SimpleQueue[Item | None]",
+    thread: threading.Thread,
+) -> None:
+    """A program that ends under a thread which computes would be aborted."""
+    closing.set()
+    inbox.put(None)
+    if thread is not threading.current_thread():
+        thread.join(FAREWELL)
 
 
 def _closed() -> ServeError:

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ..adapters.errors import ServeError
 from .answer import Answer
+from .draw import Choice, Draw
 from .forward import Forward
 from .job import Job, Piece
 from .logprobs import scored
-from .sampler import Choice, Sampler
+from .sampler import Sampler
 from .vocabulary import Vocabulary
+
+SLOT = 0  # of a batch of one
 
 
 class Reader(Protocol):
@@ -38,9 +42,7 @@ class Generation:
     ) -> None:
         self._job = job
         self._wanted = wanted
-        prompt = torch.tensor(job.prompt_ids, device=model.device)
-        self._forward = Forward(model, prompt)
-        self._prompt = prompt
+        self._forward = Forward(model, torch.tensor(job.prompt_ids, device=model.device))
         self._answer = Answer(job, vocabulary, interval)
 
     def run(self, box: Reader) -> None:
@@ -56,7 +58,7 @@ class Generation:
         sampler = self._sampler(logits)
         while True:
             # 2. choose
-            choice = sampler.choose(logits)
+            choice = _only(sampler.choose(logits.unsqueeze(0), [SLOT]))
             # 3. spell
             finish = self._answer.add(choice)
             # 4. publish
@@ -89,11 +91,20 @@ class Generation:
 
     def _sampler(self, logits: Tensor) -> Sampler:
         job, size = self._job, logits.shape[-1]
-        return Sampler(
+        sampler = Sampler(1, size, logits.device)
+        sampler.join(
+            SLOT,
             job.sampling,
-            self._prompt,
-            size,
-            banned=[i for i in sorted(job.stop_ids) if i < size],
+            job.prompt_ids,
+            banned=sorted(job.stop_ids),
             min_tokens=job.min_tokens,
             logprobs=job.logprobs,
         )
+        return sampler
+
+
+def _only(draw: Draw) -> Choice:
+    (choice,) = draw.read()
+    if isinstance(choice, ServeError):
+        raise choice
+    return choice

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..adapters.errors import ServeError
 from ..adapters.wire.generation import Logprobs
-from .sampler import Choice
+from .draw import Choice
 
 LEAST = -9999.0  # JSON has no infinity; OpenAI's word for "never"
 

@@ -1,6 +1,6 @@
 """Runs a plan: one forward of the model for all that it names. Knows no queue and no text."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .adapter import BASE, Adapter
 from .attention import CachedStep, Span
+from .host_step import HostStep, Part, host_step
 from .kv_cache import KvCache
 from .kv_slots import Fill, Move
 from .scheduler import Chunk, Plan
 from .sequence import Sequence
+from .shapes import Shapes
 from .tunings import Tunings, grouped
-
-LENGTHS = 64  # tokens; attention's length is a multiple of it, so that there are few shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,14 @@ class Result:
     scored: list[tuple[Chunk, Tensor]]
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Tokens on the device, [rows], and the row of each sequence among them."""
+
+    tokens: Tensor
+    rows: Mapping[Sequence, int]
+
+
 class Runner:
     """Owned by the engine's thread. The model, its attention plugged in, is on the cache's device.
 
@@ -35,24 +42,32 @@ class Runner:
     """
 
     def __init__(
-        self, model: PreTrainedModel, cache: KvCache, tunings: Tunings | None = None
+        self,
+        model: PreTrainedModel,
+        cache: KvCache,
+        shapes: Shapes,
+        tunings: Tunings | None = None,
     ) -> None:
         self._model: Any = model
+        self._cache, self._shapes = cache, shapes
         self._tunings = tunings or Tunings(model)
-        self._cache = cache
         self._device = model.device
-        self._columns = torch.arange(cache.length, device=self._device)
+        self._columns = torch.arange(
+            cache.length + shapes.part_for(shapes.part), device=self._device
+        )
         self._heads = {
             heads: torch.arange(heads, device=self._device).unsqueeze(1)
             for heads in {keys.shape[1] for keys in cache.keys}
         }
 
-    def run(self, plan: Plan) -> Result:
-        """Do the plan's moves and its one forward."""
+    def run(self, plan: Plan, last: Chosen | None = None) -> Result:
+        """Do the plan's moves and its one forward; `last` are tokens that the host does not know
+        yet."""
+        host = host_step(plan, self._shapes, self._cache.spare, last.rows if last else None)
         with torch.inference_mode():
             for move in plan.moves:
                 self._move(move)
-            return self._forward(plan)
+            return self._forward(host, last)
 
     def wipe(self, slot: int) -> None:
         """Nothing of a sequence that went wrong may stay: a NaN is not masked away."""
@@ -66,21 +81,25 @@ class Runner:
         else:
             self._cache.move(move)
 
-    def _forward(self, plan: Plan) -> Result:
-        host = HostStep(plan, self._cache.length)
-        ids, positions, places, slots, kept, lengths, rows, *tuned = self._sent(host.numbers)
+    def _forward(self, host: HostStep, last: Chosen | None) -> Result:
+        tokens = (host.ids, host.positions, host.places, host.slots)
+        rest = (host.kept, host.seats, host.lengths, list(host.fed), list(host.fed.values()))
+        ids, positions, places, slots, *others = self._sent(*tokens, *rest, *host.tuned.values())
+        kept, seats, lengths, where, which, *tuned = others
+        if last is not None and host.fed:
+            ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
         step = CachedStep(
             cache=self._cache,
-            rows=len(plan.decode),
-            slots=None if host.dense else rows,
+            rows=host.rows,
+            slots=None if host.dense else seats,
             mask=(self._columns[: host.longest] < lengths.unsqueeze(1)).unsqueeze(1),
             places={
                 heads: (slots * heads + each) * self._cache.length + places
                 for heads, each in self._heads.items()
             },
-            spans=tuple(self._spans(plan)),
+            spans=tuple(self._span(part) for part in host.parts),
         )
-        groups = grouped(dict(zip(host.tuned, tuned, strict=True)), len(ids))
+        groups = grouped(host.tuned, tuned, len(ids))
         with self._tunings.mixed(groups):
             outputs = self._model(
                 input_ids=ids.unsqueeze(0),
@@ -90,83 +109,23 @@ class Runner:
                 step=step,
                 return_dict=True,
             )
-        return _result(plan, outputs.logits[0])
+        return self._result(host, outputs.logits[0])
 
-    def _sent(self, numbers: list[list[int]]) -> tuple[Tensor, ...]:
+    def _span(self, part: Part) -> Span:
+        """A beginning is plainly causal; what fills up a fixed shape sees the first token."""
+        own = self._columns[part.start : part.start + part.count].unsqueeze(1)
+        plain = part.start == 0 and part.end == part.count
+        mask = None if plain else self._columns[: part.end] <= own
+        return Span(part.first, part.count, part.slot, part.end, mask)
+
+    def _result(self, host: HostStep, logits: Tensor) -> Result:
+        scored = [(chunk, logits[start:end]) for chunk, start, end in host.scored]
+        if host.due == list(range(len(logits))):
+            return Result(logits, scored)
+        (due,) = self._sent(host.due)
+        return Result(logits.index_select(0, due), scored)
+
+    def _sent(self, *numbers: list[int]) -> tuple[Tensor, ...]:
         flat = torch.tensor([n for part in numbers for n in part], dtype=torch.long)
-        return flat.to(self._device, non_blocking=True).split([len(part) for part in numbers])
-
-    def _spans(self, plan: Plan) -> Iterator[Span]:
-        first = len(plan.decode)
-        for chunk in plan.chunks:
-            before = chunk.sequence.adapter.entries
-            start, end, mask = before + chunk.start, before + chunk.end, None
-            count = end - start
-            if start > 0:
-                mask = self._columns[:end] <= self._columns[start:end].unsqueeze(1)
-            yield Span(first, count, chunk.sequence.seat, end, mask)
-            first += count
-
-
-class HostStep:
-    """A plan as numbers. `longest` is attention's length over the slots that decode; they are
-    `dense` if they are the first ones without a gap. `tuned` are the adapters that add to the
-    model's layers, in the order of the last numbers: which tokens of the step are theirs."""
-
-    def __init__(self, plan: Plan, capacity: int) -> None:
-        decode = plan.decode
-        seats = [sequence.seat for sequence in decode]
-        self.dense = seats == list(range(len(seats)))
-        lengths = [1] * (max(seats, default=-1) + 1)  # of a slot in a gap: nobody reads the result
-        for sequence in decode:
-            lengths[sequence.seat] = sequence.adapter.entries + sequence.computed + 1
-        self.longest = min(-(-max(lengths, default=0) // LENGTHS) * LENGTHS, capacity)
-        self._ids: list[int] = []
-        self._positions: list[int] = []
-        self._places: list[int] = []
-        self._slots: list[int] = []
-        self._tuned: dict[Adapter, list[int]] = {}
-        for sequence in decode:
-            self._take(sequence, sequence.computed, sequence.computed + 1)
-        kept = list(range(len(decode)))
-        for chunk in plan.chunks:
-            kept += _kept(chunk, len(self._ids))
-            self._take(chunk.sequence, chunk.start, chunk.end)
-        self.tuned = tuple(self._tuned)
-        own = (self._ids, self._positions, self._places, self._slots)
-        self.numbers = [*own, kept, lengths, seats, *self._tuned.values()]
-
-    def _take(self, sequence: Sequence, start: int, end: int) -> None:
-        """Tokens `start` to `end` of a sequence are the next ones of the step."""
-        adapter, count = sequence.adapter, end - start
-        if adapter is not BASE and not adapter.entries:
-            first = len(self._ids)
-            self._tuned.setdefault(adapter, []).extend(range(first, first + count))
-        self._ids += sequence.tokens[start:end]
-        self._positions += range(adapter.first + start, adapter.first + end)
-        self._places += range(adapter.entries + start, adapter.entries + end)
-        self._slots += [sequence.seat] * count
-
-
-def _kept(chunk: Chunk, first: int) -> list[int]:
-    """The tokens of the step whose logits are wanted for this chunk, which begins at `first`."""
-    count = chunk.end - chunk.start
-    if chunk.sequence.scored:
-        return list(range(first, first + count))
-    return [first + count - 1] if chunk.last else []
-
-
-def _result(plan: Plan, logits: Tensor) -> Result:
-    """Tell the rows apart that the model gave."""
-    at = len(plan.decode)
-    due, scored = list(range(at)), []
-    for chunk in plan.chunks:
-        count = len(_kept(chunk, 0))
-        if chunk.sequence.scored:
-            scored.append((chunk, logits[at : at + count]))
-        at += count
-        if chunk.last:
-            due.append(at - 1)
-    if len(due) == len(logits):
-        return Result(logits, scored)
-    return Result(logits[torch.tensor(due, dtype=torch.long, device=logits.device)], scored)
+        there = flat.to(self._device, non_blocking=True)
+        return tuple(torch.split(there, [len(part) for part in numbers]))

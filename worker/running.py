@@ -7,21 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
-
 from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError, UnknownModel
-from ._shim import Sampler
 from .answer import Answer
 from .bound_pool import strayed
+from .draw import Choice, Draw
 from .failures import Failures
 from .hosted import Hosted
 from .job import Job
 from .logprobs import scored
 from .outbox import Box
 from .pace import Pace
-from .runner import Result, Runner
-from .sampler import Choice
+from .runner import Chosen, Result, Runner
+from .sampler import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
 from .tunings import Tunings
@@ -43,6 +41,24 @@ class Request:
     answer: Answer
     seat: int | None = None
     quoted: list[Choice] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A step that was given to the device. `draw` is None where no token was due; one that
+    `may_stay` need not be read before the next step is given to it, too."""
+
+    plan: Plan
+    draw: Draw | None
+    started: float
+    may_stay: bool
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The tokens that are on the device."""
+        if self.draw is None:
+            return None
+        return Chosen(self.draw.tokens, {s: i for i, s in enumerate(self.plan.due)})
 
 
 class Running:
@@ -71,6 +87,8 @@ class Running:
         self.tunings = tunings
         self._seats = list(range(seats))
         self._requests: dict[Sequence, Request] = {}
+        self._flight: Flight | None = None
+        self._landed = 0.0  # when the last step was published
         self._arrivals = 0
 
     def __len__(self) -> int:
@@ -84,7 +102,11 @@ class Running:
             return
         quoted = job.logprobs is not None and job.echo != ""
         sequence = Sequence(
-            job.prompt_ids, number=self._arrivals, scored=quoted, adapter=job.adapter
+            job.prompt_ids,
+            number=self._arrivals,
+            most=len(job.prompt_ids) + job.max_new_tokens,
+            scored=quoted,
+            adapter=job.adapter,
         )
         self._arrivals += 1
         answer = Answer(job, self._vocabulary, self._interval)
@@ -93,47 +115,72 @@ class Running:
         self._scheduler.add(sequence)
 
     def step(self) -> None:
-        """One token more for every answer that is being written."""
+        """One token more for every answer that is being written.
+
+        Where the device works while the host does, the step before is published only when this one
+        is on its way: its tokens are fed to it without having been here.
+        """
         # 1. admit: nobody whose reader has left
         for request in tuple(self._requests.values()):
             if request.box.abandoned:
                 self._end(request)
         # 2. schedule
-        decoding = self._scheduler.decoding
-        plan = self._scheduler.plan(self._pace.budget(decoding))
-        if plan.idle:
-            return
+        plan = self._scheduler.plan(self._pace.budget(self._scheduler.decoding))
         # 3. run
-        started = self._clock()
-        choices = self._run(plan)
-        if choices is None:
-            return
-        self._pace.took(
-            self._clock() - started, decoding=decoding, prompt_tokens=plan.prompt_tokens
-        )
+        before, self._flight = self._flight, None
+        failed = None if plan.idle else self._launch(plan, before)
         # 4. publish
-        for sequence, choice in zip(plan.due, choices, strict=True):
-            self._publish(self._requests[sequence], choice)
+        if before is not None:
+            self._land(before)
+        if failed is not None:
+            self._blame(plan, failed)
+        elif self._flight is not None and not self._flight.may_stay:
+            self._flight = self._land(self._flight)
 
     def end_all(self, error: ServeError) -> None:
         """Everybody is told, and nothing is kept of what was computed."""
         for request in tuple(self._requests.values()):
             self._end(request, error, keep=False)
 
-    def _run(self, plan: Plan) -> list[Choice | ServeError] | None:
-        """The choices for `plan.due`; None if the step failed and those to blame have been told."""
+    def _launch(self, plan: Plan, before: Flight | None) -> ServeError | None:
+        """Put the step on its way; what went wrong, if it did."""
+        started = self._clock()
         try:
             self._check_thread()
-            result = self._runner.run(plan)
-            choices = self._choose(plan, result)
+            result = self._runner.run(plan, before.chosen if before else None)
             self._score(result)
+            draw = self._choose(plan, result)
         except Exception as exc:
-            error = self._failures.explained(exc)
-        else:
-            self._scheduler.done(plan)
-            return choices
-        self._blame(plan, error)  # out here the failure and its tensors are let go
+            return self._failures.explained(exc)
+        self._scheduler.done(plan)
+        for sequence in plan.due:
+            sequence.coming += 1
+        ahead = self._device.asynchronous and (draw is None or draw.final_without_read)
+        self._flight = Flight(plan, draw, started, may_stay=ahead)
         return None
+
+    def _land(self, flight: Flight) -> None:
+        """Hand out what a step has chosen, to those who are still there."""
+        try:
+            choices = flight.draw.read() if flight.draw else []
+        except Exception as exc:
+            failed = self._failures.explained(exc)
+        else:
+            now = self._clock()
+            self._pace.took(
+                now - max(flight.started, self._landed),
+                decoding=len(flight.plan.decode),
+                prompt_tokens=flight.plan.prompt_tokens,
+            )
+            self._landed = now
+            for sequence, choice in zip(flight.plan.due, choices, strict=True):
+                sequence.coming -= 1
+                if (request := self._requests.get(sequence)) is not None:
+                    self._publish(request, choice)
+            return
+        self._blame(
+            flight.plan, failed, everybody=True
+        )  # out here the failure and its tensors are let go
 
     def _check_thread(self) -> None:
         """A thread that lost its device's context would go on upon another card."""
@@ -142,12 +189,11 @@ class Running:
             self._device.bind_thread()  # for the next step, which looks again
             raise strayed(found, self._device.name)
 
-    def _choose(self, plan: Plan, result: Result) -> list[Choice | ServeError]:
+    def _choose(self, plan: Plan, result: Result) -> Draw | None:
         due = [self._requests[sequence] for sequence in plan.due]
         if not due:
-            return []
-        with torch.inference_mode():
-            return self._sampler.choose(result.due, [self._seated(r) for r in due]).read()
+            return None
+        return self._sampler.choose(result.due, [self._seated(request) for request in due])
 
     def _seated(self, request: Request) -> int:
         if request.seat is None:
@@ -189,16 +235,17 @@ class Running:
         if finish is not None:
             self._end(request)
 
-    def _blame(self, plan: Plan, error: ServeError) -> None:
+    def _blame(self, plan: Plan, error: ServeError, *, everybody: bool = False) -> None:
         """End those whom the failure of a step concerns: for want of memory the last one that came,
-        so that the others can go on; else all that were in it."""
+        so that the others can try again; else, or once their tokens are lost, all of them."""
         if self._failures.lost.done():
             self.end_all(error)
             return
-        everybody = [*plan.decode, *(chunk.sequence for chunk in plan.chunks)]
-        short = isinstance(error, OutOfMemory)
-        last = max(everybody, key=lambda s: (not s.decoding, s.order))
-        for sequence in [last] if short else everybody:
+        concerned = [*plan.decode, *(chunk.sequence for chunk in plan.chunks)]
+        there = [sequence for sequence in concerned if sequence in self._requests]
+        there.sort(key=lambda s: (not s.decoding, s.order))
+        one = isinstance(error, OutOfMemory) and not everybody
+        for sequence in there[-1:] if one else there:
             self._end(self._requests[sequence], error, keep=False)
         self._device.release_memory()
 

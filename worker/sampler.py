@@ -1,163 +1,200 @@
-"""Chooses one sequence's next token from the model's logits. Knows no model and no text."""
+"""Chooses the next tokens of many sequences at once, on the device. Knows no model and no text."""
 
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from transformers import (
-    LogitsProcessorList,
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
-from ..adapters.errors import ServeError
+from .batch import ALL, HIGHEST, Batch, Group, Row, batch_of
+from .chance import a_seed
+from .cuts import drawn_from_all, drawn_from_head
+from .draw import ALTERNATIVES, Doubt, Draw, Quotes
+from .drawing import highest, in_blocks, padded
 from .job import Sampling
-
-GREEDY_TOP_P = 1e-8  # leaves one token, as in FastChat
-SEEDS = 2**63  # every device's generator takes seeds below
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A token; with its log-probability and the most probable ones' where they were asked for."""
-
-    token: int
-    logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
+from .masks import rule_out
+from .parcel import IDS
+from .penalties import Memory, penalised
+from .workspace import Workspace
 
 
 class Sampler:
-    """Owned by the thread that runs the sequence.
+    """Owned by the thread that runs the model. Chooses the next token of many sequences at once.
 
-    Its random numbers are its own: the same seed gives the same tokens whatever else runs. The
-    order is transformers': penalties, bias, banned end tokens, then temperature and the cuts.
-    `prompt` counts for the repetition penalty, not for the other two, as at OpenAI. Log-probs are
+    A sequence's tokens are the same whatever else is in the batch: each comes of its own logits,
+    and of numbers that its seed and its place in the answer make. The order is transformers':
+    penalties, bias, banned end tokens, then what a grammar allows, temperature and the cuts. The
+    prompt counts for the repetition penalty, not for the other two, as at OpenAI. Log-probs are
     those of the model's own distribution, before any of it.
     """
 
-    def __init__(
+    def __init__(self, slots: int, vocabulary: int, device: torch.device) -> None:
+        """`vocabulary` is the number of columns that logits have."""
+        assert vocabulary < IDS
+        self._vocabulary = vocabulary
+        self._device = device
+        self._rows: dict[int, Row] = {}
+        self._batch: Batch | None = None
+        with torch.inference_mode():
+            self._prompts = Memory(slots, vocabulary, device)
+            self._answers = Memory(slots, vocabulary, device)
+
+    @torch.inference_mode()
+    def join(
         self,
+        slot: int,
         sampling: Sampling,
-        prompt: Tensor,
-        vocabulary: int,
+        prompt_ids: Sequence[int],
         *,
+        produced: Sequence[int] = (),
         banned: Sequence[int] = (),
         min_tokens: int = 0,
         logprobs: int | None = None,
     ) -> None:
-        device = prompt.device
-        self._greedy = sampling.greedy or sampling.top_p < GREEDY_TOP_P
-        self._sampling = sampling
-        self._ids: Any = prompt.view(1, -1)  # the processors want a LongTensor by name
-        self._logprobs = logprobs
-        self._penalty = (
-            RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)
-            if sampling.repetition_penalty != 1.0
-            else None
+        """Take a sequence into a free slot. One that goes on elsewhere brings what it `produced`.
+
+        `banned` tokens cannot come before `min_tokens`; `logprobs` alternatives are wanted, None
+        for no log-probabilities at all.
+        """
+        assert slot not in self._rows
+        assert logprobs is None or logprobs <= ALTERNATIVES
+        known = sorted({i for i in prompt_ids if i < self._vocabulary})
+        repeating = sampling.repetition_penalty != 1
+        if repeating:
+            self._prompts.write(slot, known)
+        if penalised(sampling):
+            self._answers.write(slot, produced)
+        self._rows[slot] = Row(
+            slot=slot,
+            sampling=sampling,
+            seed=a_seed() if sampling.seed is None else sampling.seed,
+            prompt=len(known) if repeating else 0,
+            banned=tuple(i for i in banned if i < self._vocabulary),
+            min_tokens=min_tokens,
+            logprobs=logprobs,
+            produced=len(produced),
         )
-        self._counts = torch.zeros(vocabulary, device=device) if _counted(sampling) else None
-        self._bias = _bias(sampling, vocabulary, device)
-        self._banned = torch.tensor(banned, device=device, dtype=torch.long)
-        self._min_tokens = min_tokens if banned else 0
-        self._produced = 0
-        self._cuts = _cuts(sampling)
-        self._generator = torch.Generator(device)
-        seed = secrets.randbelow(SEEDS) if sampling.seed is None else sampling.seed % SEEDS
-        self._generator.manual_seed(seed)
 
-    def choose(self, logits: Tensor) -> Choice:
-        """The next token for the last position's logits; raises ServeError if they are no numbers.
+    @torch.inference_mode()
+    def leave(self, slot: int) -> None:
+        """Forget all that is known of the slot's sequence."""
+        row = self._rows.pop(slot)
+        self._batch = None  # its tensors are the row's too
+        if penalised(row.sampling):
+            self._prompts.write(slot, ())
+            self._answers.write(slot, ())
 
-        A single transfer from the device carries all that is wanted.
+    def plain(self, slot: int) -> bool:
+        """Whether several of its tokens may be chosen at once, each `ahead` of the one before.
+
+        That needs a next token which no earlier one has a say in, and no log-probabilities.
         """
-        raw = logits.detach().view(1, -1).float()
-        peak = raw.max()  # NaN if any is NaN, infinite if one is or all are
-        scores = self._scores(raw)
-        token = scores.argmax(-1) if self._greedy else self._draw(self._cuts(self._ids, scores))
-        choice = self._read(raw, token, peak)
-        self._remember(token)
-        return choice
+        return self._rows[slot].plain
 
-    def _scores(self, raw: Tensor) -> Tensor:
-        scores = raw
-        if self._penalty is not None:
-            scores = self._penalty(self._ids, scores)
-        if self._counts is not None:
-            scores = scores - self._sampling.frequency_penalty * self._counts
-            scores = scores - self._sampling.presence_penalty * (self._counts > 0)
-        if self._bias is not None:
-            scores = scores + self._bias
-        if self._produced < self._min_tokens:
-            scores = scores.index_fill(-1, self._banned, -torch.inf)
-        return scores
+    def advance(self, slot: int, tokens: Sequence[int]) -> None:
+        """Record tokens that were chosen `ahead` and accepted."""
+        row = self._rows[slot]
+        assert row.plain
+        row.produced += len(tokens)
 
-    def _draw(self, scores: Tensor) -> Tensor:
-        """A token with its probability, as the winner of a race of exponentials.
+    @torch.inference_mode()
+    def choose(
+        self,
+        logits: Tensor,
+        slots: Sequence[int],
+        allowed: Mapping[int, Tensor] | None = None,
+        ahead: Sequence[int] | None = None,
+    ) -> Draw:
+        """A token for each row of `logits` [rows, vocabulary]: row i is of the sequence slots[i].
 
-        The same distribution as torch.multinomial, which would stop the whole device at a NaN.
+        `allowed` has bitmasks, int32 [vocabulary / 32 and up], by slot: bit j of word j // 32 lets
+        token j come. With `ahead`, row i is so many tokens after those that were recorded; slots
+        may come several times then, all `plain`, and nothing is recorded. Never waits for the
+        device.
         """
-        probabilities = scores.softmax(-1)
-        times = torch.empty_like(probabilities).exponential_(generator=self._generator)
-        smallest = torch.finfo(times.dtype).tiny  # a zero would let a token of no probability win
-        return (probabilities / times.clamp_min(smallest)).argmax(-1)
+        batch = self._batch_for(slots)
+        masks = {at: allowed[s] for at, s in enumerate(slots) if s in allowed} if allowed else {}
+        assert logits.shape == (len(slots), self._vocabulary)
+        assert len(set(slots)) == len(slots) or ahead is not None
+        assert ahead is None or (not masks and all(row.plain for row in batch.rows))
+        draw = self._draw(logits, batch, masks, ahead or [0] * len(slots))
+        if ahead is None:
+            self._record(batch, draw.tokens)
+        return draw
 
-    def _read(self, raw: Tensor, token: Tensor, peak: Tensor) -> Choice:
-        """What the host must know of this step, in one transfer."""
-        wanted = [token.double(), peak.view(1).double()]
-        if self._logprobs is not None:
-            logprobs = raw.log_softmax(-1)[0]
-            values, ids = logprobs.topk(min(self._logprobs, logprobs.shape[-1]))
-            wanted += [logprobs[token].double(), values.double(), ids.double()]
-        first, top, *rest = torch.cat(wanted).tolist()
-        if not abs(top) < float("inf"):  # NaN too
-            raise ServeError(
-                f"the model's output is not a number at token {self._produced + 1} "
-                f"(its highest logit is {top}); try --dtype float32 or bfloat16"
-            )
-        if not rest:
-            return Choice(int(first))
-        half = (len(rest) - 1) // 2
-        alternatives = zip(map(int, rest[1 + half :]), rest[1 : 1 + half], strict=True)
-        return Choice(int(first), rest[0], tuple(alternatives))
+    def _batch_for(self, slots: Sequence[int]) -> Batch:
+        rows = [self._rows[slot] for slot in slots]
+        if self._batch is None or not self._batch.is_of(rows):
+            self._batch = batch_of(rows, self._vocabulary, self._device)
+        return self._batch
 
-    def _remember(self, token: Tensor) -> None:
-        self._produced += 1
-        if self._penalty is not None:
-            self._ids = torch.cat([self._ids, token.view(1, 1)], dim=1)
-        if self._counts is not None:
-            self._counts.index_add_(0, token, torch.ones_like(token, dtype=self._counts.dtype))
+    def _draw(
+        self, logits: Tensor, batch: Batch, masks: Mapping[int, Tensor], ahead: Sequence[int]
+    ) -> Draw:
+        edited = batch.edited or bool(masks)
+        untouched = batch.greedy and not edited and in_blocks(logits)
+        scores = logits if untouched else padded(logits, batch.space.take(len(logits)))
+        peaks, tokens = highest(scores)
+        left = None
+        if edited:
+            self._edit(scores, batch, masks)
+            left, tokens = highest(scores)
+        if batch.temperatures is not None:
+            scores.div_(batch.temperatures)
+        doubts: list[Doubt] = []
+        for group in batch.groups:
+            if group.way != HIGHEST:
+                mine = self._drawn(scores, group, ahead, doubts, batch.space)
+                tokens = group.some.put(mine, into=tokens)
+        if not untouched and not any(doubt.scores is scores for doubt in doubts):
+            batch.space.give(scores)
+        return Draw(
+            tokens,
+            peaks,
+            left,
+            rows=[(row, row.produced + more) for row, more in zip(batch.rows, ahead, strict=True)],
+            doubts=doubts,
+            quotes=Quotes.of(logits, batch.quoted, batch.alternatives) if batch.quoted else None,
+            amend=self._amend,
+        )
 
+    def _edit(self, scores: Tensor, batch: Batch, masks: Mapping[int, Tensor]) -> None:
+        if batch.penalised is not None:
+            batch.penalised.apply(scores, self._prompts, self._answers, batch.space)
+        if batch.edits is not None:
+            batch.edits.apply(scores)
+        if masks:
+            rule_out(scores, masks)
 
-def _counted(sampling: Sampling) -> bool:
-    return sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
+    def _drawn(
+        self,
+        scores: Tensor,
+        group: Group,
+        ahead: Sequence[int],
+        doubts: list[Doubt],
+        space: Workspace,
+    ) -> Tensor:
+        """A token of each of the group's rows; doubts about them are added to `doubts`."""
+        mine = group.some.of_wide(scores, space)
+        spare = space.take(len(mine))
+        chances = group.chances(ahead, self._device)
+        if group.way == ALL:
+            tokens = drawn_from_all(mine, group.limits, chances, spare)
+        else:
+            tokens, beyond = drawn_from_head(mine, group.limits, chances, group.way, spare)
+        space.give(spare)
+        if 0 < group.way < scores.shape[1]:
+            doubts.append(Doubt(group.some, mine, group.limits, chances, group.way, beyond, space))
+        elif mine is not scores:
+            space.give(mine)
+        return tokens.clamp(max=self._vocabulary - 1)  # a row of NaN must not break the next step
 
+    def _record(self, batch: Batch, tokens: Tensor) -> None:
+        if batch.penalised is not None:
+            batch.penalised.remember(tokens, self._answers)
+        for row in batch.rows:
+            row.produced += 1
 
-def _bias(sampling: Sampling, vocabulary: int, device: torch.device) -> Tensor | None:
-    if not sampling.logit_bias:
-        return None
-    bias = torch.zeros(vocabulary, device=device)
-    for token, value in sampling.logit_bias:
-        bias[token] = value
-    return bias
-
-
-def _cuts(sampling: Sampling) -> LogitsProcessorList:
-    """Temperature and what cuts the distribution, in transformers' order; what is off is absent."""
-    cuts = LogitsProcessorList()
-    if sampling.greedy:
-        return cuts
-    if sampling.temperature != 1.0:
-        cuts.append(TemperatureLogitsWarper(sampling.temperature))
-    if sampling.top_k > 0:
-        cuts.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1.0:
-        cuts.append(TopPLogitsWarper(sampling.top_p))
-    if sampling.min_p > 0.0:
-        cuts.append(MinPLogitsWarper(sampling.min_p))
-    return cuts
+    def _amend(self, row: Row, place: int, token: int) -> None:
+        """The row's token after `place` others has turned out to be this one."""
+        if self._rows.get(row.slot) is row and penalised(row.sampling):
+            self._answers.amend(row.slot, place, token)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .kv_slots import WORTH, KvSlots, Move, common
 from .sequence import Sequence
+from .shapes import power
 
 SCORED_CHUNK = 64  # tokens of a prompt whose every row of logits is wanted: each is a vocabulary
 
@@ -54,15 +55,18 @@ class Plan:
 class Scheduler:
     """Owned by the engine's thread.
 
-    At most `concurrency` sequences run, at most as many as there are slots. Sequences are seated in
+    At most `concurrency` sequences run, at most as many as there are slots; at most `parts` prompts
+    are read in one step, `chunk` tokens of each. Sequences are seated in
     their order and none overtakes, but for one that waits for its own good: its beginning is being
     read by another at the moment, and is copied when that is done.
     """
 
-    def __init__(self, slots: KvSlots, *, concurrency: int, chunk: int) -> None:
+    def __init__(
+        self, slots: KvSlots, *, concurrency: int, chunk: int, parts: int | None = None
+    ) -> None:
         self._slots = slots
         self._concurrency = min(concurrency, len(slots))
-        self._chunk = chunk
+        self._chunk, self._parts = chunk, parts
         self._waiting: list[Sequence] = []  # in their order
         self._running: list[Sequence] = []  # in the order in which they were seated
 
@@ -90,7 +94,7 @@ class Scheduler:
     def plan(self, budget: int) -> Plan:
         """The next step, which reads at most `budget` tokens of prompts."""
         moves = self._seat()
-        decode = sorted((s for s in self._running if s.decoding), key=lambda s: s.seat)
+        decode = sorted((s for s in self._running if s.ready), key=lambda s: s.seat)
         moves += self._close_ranks(decode)
         chunks = tuple(self._chunks(budget))
         return Plan(tuple(moves), tuple(sorted(decode, key=lambda s: s.seat)), chunks)
@@ -130,14 +134,15 @@ class Scheduler:
         )
 
     def _close_ranks(self, decode: list[Sequence]) -> list[Move]:
-        """Moves those that decode to the front, once they span more than a bucket of slots needs.
+        """Moves those that decode to the front, once they span more slots than the power of two
+        that holds them.
 
         Attention runs over all slots from the first to the last of them, so gaps cost time; moving
         costs some, too.
         """
         moves: list[Move] = []
         slots = {sequence.seat for sequence in decode}
-        while slots and bucket(max(slots) + 1) > bucket(len(slots)):
+        while slots and power(max(slots) + 1) > power(len(slots)):
             last = max(slots)
             gap = min(set(range(last)) - slots)
             moves.append(self._slots.swap(gap, last))
@@ -147,7 +152,7 @@ class Scheduler:
     def _chunks(self, budget: int) -> Iterator[Chunk]:
         """Parts of the prompts being read: half of what is left to each in turn, so that a short
         prompt is not held up by a long one; what remains goes to the first."""
-        reading = [s for s in self._running if not s.decoding]
+        reading = [s for s in self._running if not s.decoding][: self._parts]
         shares = dict.fromkeys(reading, 0)
         for halves in (True, False):
             for sequence in reading:
@@ -164,8 +169,3 @@ class Scheduler:
     def _wish(self, sequence: Sequence) -> int:
         most = SCORED_CHUNK if sequence.scored else self._chunk
         return min(len(sequence.prompt) - sequence.computed, most)
-
-
-def bucket(count: int) -> int:
-    """The power of two that holds `count` rows."""
-    return 1 << max(count - 1, 0).bit_length()

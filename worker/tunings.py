@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 from ..adapters.models.tuned.adapter import Lora, Pair, Prefix, Tuning
 from .adapter import BASE, Adapter
 
-Group = tuple[Adapter, Tensor | None]  # with which of a step's tokens are its own; None for all
+# With which of a step's tokens are its own, one or another perhaps more than once; None for all.
+Group = tuple[Adapter, Tensor | None]
 
 
 class Addition:
@@ -122,9 +123,13 @@ class Tunings:
             del self._additions[name]
 
 
-def grouped(tokens: Mapping[Adapter, Tensor], count: int) -> list[Group]:
-    """The groups of a step of `count` tokens."""
-    return [(adapter, None if len(own) == count else own) for adapter, own in tokens.items()]
+def grouped(
+    tokens: Mapping[Adapter, Sequence[int]], there: Sequence[Tensor], count: int
+) -> list[Group]:
+    """The groups of a step of `count` tokens; `there` are the same numbers on the device."""
+    everything = list(range(count))
+    pairs = zip(tokens.items(), there, strict=True)
+    return [(adapter, None if own == everything else moved) for (adapter, own), moved in pairs]
 
 
 def _placed(tuning: Tuning, model: Any) -> Tuning:
@@ -146,5 +151,5 @@ def _add(pair: Pair, tokens: Tensor | None, given: Tensor, output: Tensor) -> No
     if tokens is None:
         rows.add_(linear(linear(seen, pair.down), pair.up))
     else:
-        own = seen.index_select(0, tokens)
-        rows.index_add_(0, tokens, linear(linear(own, pair.down), pair.up))
+        new = linear(linear(seen.index_select(0, tokens), pair.down), pair.up)
+        rows.index_copy_(0, tokens, new.add_(rows.index_select(0, tokens)))

@@ -2,44 +2,47 @@
 
 from collections.abc import Iterator
 
-from .kv_room import Room
-from .kv_slots import KvSlots
 from .loading import Progress
 from .runner import Runner
-from .scheduler import Scheduler, bucket
+from .scheduler import Chunk, Plan
 from .sequence import Sequence
+from .shapes import Shapes
 from .weights import READING
 
-PROMPTS = (1, 16, 64, 256)  # tokens; the lengths of parts of prompts that are tried
 
-
-def warm_up(runner: Runner, room: Room, progress: Progress) -> None:
-    """Run prompts of several lengths, and decode with each number of rows that is a bucket's."""
-    rounds = list(_rounds(room))
-    for done, lengths in enumerate(rounds):
-        progress.set(
-            READING + (1 - READING) * done / len(rounds), f"warming up {len(lengths)} rows"
-        )
-        _run(runner, room, lengths)
-
-
-def _rounds(room: Room) -> Iterator[list[int]]:
-    rows = 1
-    while rows <= bucket(room.concurrency):
-        count = min(rows, room.concurrency)
-        yield [min(PROMPTS[i % len(PROMPTS)], room.length - 2) for i in range(count)]
-        rows *= 2
-
-
-def _run(runner: Runner, room: Room, lengths: list[int]) -> None:
-    """One round on slots of its own: what it leaves in the cache, nobody knows of."""
-    scheduler = Scheduler(KvSlots(room.slots), concurrency=len(lengths), chunk=max(PROMPTS))
-    sequences = [Sequence([0] * length, number=i) for i, length in enumerate(lengths)]
-    for sequence in sequences:
-        scheduler.add(sequence)
-    while any(len(s.tokens) < len(s.prompt) + 2 for s in sequences):
-        plan = scheduler.plan(sum(lengths))
+def warm_up(runner: Runner, shapes: Shapes, progress: Progress) -> None:
+    """What it computes is left in the cache, where nobody knows of it."""
+    plans = list(trials(shapes))
+    for number, plan in enumerate(plans):
+        done = number / len(plans)
+        progress.set(READING + (1 - READING) * done, f"warming up {number + 1}/{len(plans)}")
         runner.run(plan)
-        scheduler.done(plan)
-        for sequence in plan.due:
-            sequence.tokens.append(0)
+
+
+def trials(shapes: Shapes) -> Iterator[Plan]:
+    """Steps of every shape there is; where shapes are not fixed, of every number of rows and every
+    part of a prompt, since not a single one is ever prepared for."""
+    lengths = list(shapes.all_lengths()) if shapes.fixed else [min(shapes.all_lengths())]
+    for rows in shapes.all_rows():
+        for length in lengths:
+            yield Plan((), _decoding(rows, length), ())
+        for part in shapes.all_parts():
+            yield Plan((), _decoding(rows, lengths[0]), (_reading(part, part),))
+    for part in shapes.all_parts():
+        for length in lengths:
+            yield Plan((), (), (_reading(part, max(part, length)),))
+
+
+def _decoding(rows: int, length: int) -> tuple[Sequence, ...]:
+    """Sequences in the first slots, each with one token to go to `length`."""
+    return tuple(_seated(Sequence([0] * length), slot, length - 1) for slot in range(rows))
+
+
+def _reading(part: int, end: int) -> Chunk:
+    """The last part of a prompt of `end` tokens."""
+    return Chunk(_seated(Sequence([0] * end), 0, end - part), end - part, end)
+
+
+def _seated(sequence: Sequence, slot: int, computed: int) -> Sequence:
+    sequence.slot, sequence.computed = slot, computed
+    return sequence

@@ -1,11 +1,15 @@
 """The host's processor."""
 
 import os
+from pathlib import Path
 
 import torch
 
 from .device import Device
 from .fault import Fault
+
+MEMINFO = Path("/proc/meminfo")
+KIB = 2**10
 
 
 class CPU:
@@ -18,6 +22,7 @@ class CPU:
 
     name = "cpu"
     bfloat16 = True
+    fixed_shapes = asynchronous = False
 
     def __init__(self, cores: int = 0, fixed: bool | None = None) -> None:
         self._cores = cores or torch.get_num_threads()
@@ -35,9 +40,13 @@ class CPU:
             torch.set_num_threads(threads)
 
     def free_memory(self) -> int:
-        if "SC_AVPHYS_PAGES" not in os.sysconf_names:  # macOS
+        """What programs can get, not what lies idle: files that the system keeps give way."""
+        try:
+            told = MEMINFO.read_text()
+        except OSError:  # macOS
             return 0
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        (available,) = (line for line in told.splitlines() if line.startswith("MemAvailable:"))
+        return int(available.split()[1]) * KIB
 
     def release_memory(self) -> None:
         """torch's CPU allocator keeps nothing."""

@@ -20,6 +20,8 @@ LOST = (
 
 
 class CUDA:
+    fixed_shapes = asynchronous = True
+
     def __init__(self, index: int) -> None:
         self.name = f"cuda:{index}"
         self._index = index

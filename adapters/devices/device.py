@@ -14,6 +14,8 @@ class Device(Protocol):
     """One card, or the host's processor. `name` is torch's word for it: "cpu", "npu:1"."""
 
     name: str
+    fixed_shapes: bool  # whether a shape costs when it comes up first, so that few ones are better
+    asynchronous: bool  # whether it works on its own while the host goes on
 
     @property
     def bfloat16(self) -> bool:

@@ -31,6 +31,8 @@ class NPU:
     """`npu` is the module torch.npu; `bound_card` tells which card the calling thread is bound to,
     -1 for none."""
 
+    fixed_shapes = asynchronous = True
+
     def __init__(self, npu: Any, index: int, bound_card: Callable[[], int]) -> None:
         self.name = f"npu:{index}"
         self._npu = npu

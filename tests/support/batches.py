@@ -15,6 +15,7 @@ from danlu.worker.kv_slots import KvSlots
 from danlu.worker.runner import Runner
 from danlu.worker.scheduler import Plan, Scheduler
 from danlu.worker.sequence import Sequence
+from danlu.worker.shapes import Shapes
 from danlu.worker.suitability import fitted
 from danlu.worker.tunings import Tunings
 
@@ -24,12 +25,15 @@ LENGTH = 96  # entries of a slot
 class Batch:
     """`plans` has every step that was run, `logits` those for each new token of a sequence."""
 
-    def __init__(self, model: Any, *, slots: int = 6, concurrency: int = 6) -> None:
+    def __init__(
+        self, model: Any, *, slots: int = 6, concurrency: int = 6, fixed: bool = False
+    ) -> None:
         fit = fitted(model, LENGTH)
         assert not fit.reason, fit.reason
         self.model, self.tunings = model, Tunings(model)
         cache = KvCache(fit.layers, slots, LENGTH, model.dtype, model.device)
-        self._runner = Runner(model, cache, self.tunings)
+        shapes = Shapes(length=LENGTH, rows=slots, part=64, fixed=fixed)
+        self._runner = Runner(model, cache, shapes, self.tunings)
         self._slots = KvSlots(slots)
         self._scheduler = Scheduler(self._slots, concurrency=concurrency, chunk=64)
         self._asked: dict[Sequence, int] = {}

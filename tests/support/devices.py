@@ -15,8 +15,11 @@ class FakeDevice:
 
     name = "cpu"
 
-    def __init__(self, *, broken: bool = False, bfloat16: bool = True) -> None:
+    def __init__(
+        self, *, broken: bool = False, bfloat16: bool = True, like_a_card: bool = False
+    ) -> None:
         self.bfloat16 = bfloat16
+        self.fixed_shapes = self.asynchronous = like_a_card
         self.bound: list[int] = []  # a thread's number each time it is bound
         self.users: set[int] = set()  # the threads that ran a watched model
         self.released = 0

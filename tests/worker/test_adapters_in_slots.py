@@ -1,12 +1,16 @@
 """Adapters in plans: whose beginnings are shared, and what a prefix adds to moves and places."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence as Ids
+
+from torch import tensor
 
 from danlu.worker.adapter import BASE, Adapter
+from danlu.worker.host_step import host_step
 from danlu.worker.kv_slots import Copy, Fill, KvSlots, Swap
-from danlu.worker.runner import HostStep
 from danlu.worker.scheduler import Plan, Scheduler
 from danlu.worker.sequence import Sequence
+from danlu.worker.shapes import Shapes
+from danlu.worker.tunings import grouped
 
 LORA, PREFIX, LATER = Adapter("lora"), Adapter("prefix", 7), Adapter("later", 5, 5)
 LONG = list(range(100, 140))
@@ -59,23 +63,48 @@ def test_nobody_waits_for_a_beginning_that_another_adapter_reads() -> None:
     assert [chunk.sequence.adapter for chunk in plan.chunks] == [BASE, LORA]
 
 
-def numbers(plan: Plan) -> Iterator[list[int]]:
-    return iter(HostStep(plan, 64).numbers)
+def asked(*adapters: Adapter, prompt: Ids[int] = (1, 2, 3)) -> Plan:
+    """The step that reads a prompt with each of the adapters."""
+    scheduler = Scheduler(KvSlots(4), concurrency=4, chunk=8)
+    for number, adapter in enumerate(adapters):
+        scheduler.add(Sequence(prompt, number=number, adapter=adapter))
+    return scheduler.plan(32)
+
+
+def shapes(*, fixed: bool = False) -> Shapes:
+    return Shapes(length=64, rows=4, part=8, fixed=fixed)
 
 
 def test_places_count_the_prefix_and_positions_begin_where_the_adapter_says() -> None:
-    scheduler = Scheduler(KvSlots(4), concurrency=4, chunk=8)
-    for number, adapter in enumerate((BASE, PREFIX, LATER)):
-        scheduler.add(Sequence([1, 2, 3], number=number, adapter=adapter))
-    ids, positions, places, *_ = numbers(scheduler.plan(16))
-    assert ids == [1, 2, 3] * 3
-    assert positions == [0, 1, 2, 0, 1, 2, 5, 6, 7]
-    assert places == [0, 1, 2, 7, 8, 9, 5, 6, 7]
+    step = host_step(asked(BASE, PREFIX, LATER), shapes(), 4)
+    assert step.ids == [1, 2, 3] * 3
+    assert step.positions == [0, 1, 2, 0, 1, 2, 5, 6, 7]
+    assert step.places == [0, 1, 2, 7, 8, 9, 5, 6, 7]
+    assert [(part.start, part.end) for part in step.parts] == [(0, 3), (7, 10), (5, 8)]
+
+
+def test_a_token_sees_the_prefix_and_what_was_said() -> None:
+    plan = asked(BASE, PREFIX)
+    sequences = [chunk.sequence for chunk in plan.chunks]
+    for sequence in sequences:
+        sequence.computed = 3
+        sequence.tokens.append(9)
+    step = host_step(Plan((), tuple(sequences), ()), shapes(), 4)
+    assert (step.positions, step.places, step.lengths) == ([3, 3], [3, 10], [4, 11])
 
 
 def test_a_step_knows_which_tokens_are_an_adapters_own() -> None:
-    scheduler = Scheduler(KvSlots(4), concurrency=4, chunk=8)
-    for number, adapter in enumerate((LORA, BASE, LORA, PREFIX)):
-        scheduler.add(Sequence([1, 2], number=number, adapter=adapter))
-    host = HostStep(scheduler.plan(16), 64)
-    assert host.tuned == (LORA,) and host.numbers[7] == [0, 1, 4, 5]
+    step = host_step(asked(LORA, BASE, LORA, PREFIX, prompt=(1, 2)), shapes(), 4)
+    assert step.tuned == {LORA: [0, 1, 4, 5]}
+
+
+def test_on_a_card_an_adapters_tokens_are_a_power_of_two() -> None:
+    step = host_step(asked(LORA, BASE), shapes(fixed=True), 4)
+    assert step.tuned == {LORA: [0, 1, 2, 0]}
+
+
+def test_only_an_adapter_whose_tokens_are_all_of_them_needs_no_choice() -> None:
+    """A list that was filled up is as long as the step, and yet not all of it."""
+    there = [tensor([0])]
+    assert grouped({LORA: [0, 1, 2, 3]}, there, 4) == [(LORA, None)]
+    assert grouped({LORA: [0, 1, 2, 0]}, there, 4) == [(LORA, there[0])]

@@ -9,8 +9,8 @@ from support.glm import glm_tokenizer
 
 from danlu.adapters.models.chatglm.response import MARK, MEANT
 from danlu.worker.answer import Answer
+from danlu.worker.draw import Choice
 from danlu.worker.job import Job, Piece
-from danlu.worker.sampler import Choice
 from danlu.worker.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(glm_tokenizer())

@@ -46,10 +46,10 @@ class Kinds:
         assert said == expected[first : first + len(said)].argmax(-1).tolist()
 
 
-@pytest.fixture(params=["glm", "llama"])
+@pytest.fixture(params=["glm", "llama", "glm on a card"])
 def kinds(request: pytest.FixtureRequest, tmp_path: Path) -> Kinds:
     """The base, two LoRAs of different ranks and scales, an original prefix and one of peft's."""
-    model: Any = copy.deepcopy(tiny_glm() if request.param == "glm" else tiny_model())
+    model: Any = copy.deepcopy(tiny_model() if request.param == "llama" else tiny_glm())
     model.requires_grad_(False)
     plain = copy.deepcopy(model)
     small = peft_lora(model, tmp_path / "small", seed=1, r=2, lora_alpha=3)
@@ -59,7 +59,7 @@ def kinds(request: pytest.FixtureRequest, tmp_path: Path) -> Kinds:
     )  # fmt: skip
     keys, values = original_prefix(tmp_path / "prefix", 7, inner=5, seed=3)
     later = peft_prefix(model, tmp_path / "later", 5, seed=4)
-    batch = Batch(model)
+    batch = Batch(model, fixed="card" in request.param)
     adapters = {name: batch.load(name, tmp_path / name) for name in ("small", "large")}
     adapters |= {name: batch.load(name, tmp_path / name) for name in ("prefix", "later")}
     alone: dict[Adapter, LOGITS] = {

@@ -1,4 +1,4 @@
-"""The choice of the next token, against what its parameters promise."""
+"""The choice of one sequence's next token, against what its parameters promise."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from danlu.adapters.errors import ServeError
+from danlu.worker.draw import Choice
 from danlu.worker.job import Sampling
 from danlu.worker.sampler import Sampler
 
@@ -15,13 +16,34 @@ LOGITS = torch.tensor([1.0, 3.0, 2.0, 0.0, -1.0, 2.5])
 GREEDY = Sampling(temperature=0.0)
 
 
-def a_sampler(sampling: Sampling, prompt: Sequence[int] = (0,), **more: Any) -> Sampler:
-    return Sampler(sampling, torch.tensor(prompt), VOCABULARY, **more)
+def chosen(sampler: Sampler, logits: torch.Tensor = LOGITS) -> Choice:
+    """The next one of slot 0."""
+    (choice,) = sampler.choose(logits.unsqueeze(0), [0]).read()
+    if isinstance(choice, ServeError):
+        raise choice
+    return choice
+
+
+def a_sampler(
+    sampling: Sampling, prompt: Sequence[int] = (0,), logits: torch.Tensor = LOGITS, **more: Any
+) -> Sampler:
+    sampler = Sampler(1, len(logits), torch.device("cpu"))
+    sampler.join(0, sampling, prompt, **more)
+    return sampler
 
 
 def drawn(sampling: Sampling, times: int = 200, logits: torch.Tensor = LOGITS) -> list[int]:
-    sampler = a_sampler(sampling)
-    return [sampler.choose(logits).token for _ in range(times)]
+    """What comes again and again from the same logits, in one step as if ahead of each other."""
+    sampler = a_sampler(sampling, logits=logits)
+    rows = logits.expand(times, -1)
+    choices = sampler.choose(rows, [0] * times, ahead=range(times)).read()
+    return [choice.token for choice in choices if isinstance(choice, Choice)]
+
+
+def chi_square(tokens: Sequence[int], probabilities: torch.Tensor) -> float:
+    counts = torch.bincount(torch.tensor(tokens), minlength=len(probabilities))
+    wanted = probabilities * len(tokens)
+    return float(((counts - wanted) ** 2 / wanted).sum())
 
 
 def test_greedy_takes_the_most_probable() -> None:
@@ -52,10 +74,34 @@ def test_drawing_leaves_the_process_wide_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_tokens_are_drawn_with_their_probabilities() -> None:
-    times = 20_000
-    counts = torch.bincount(torch.tensor(drawn(Sampling(seed=1), times)), minlength=VOCABULARY)
-    assert torch.allclose(counts / times, LOGITS.softmax(-1), atol=0.012)
+@pytest.mark.parametrize("seed", range(5))
+def test_along_a_sequence_tokens_come_with_their_probabilities(seed: int) -> None:
+    tokens = drawn(Sampling(seed=seed), 20_000)
+    assert chi_square(tokens, LOGITS.softmax(-1)) < 20.5  # 5 degrees of freedom, 0.999
+
+
+@pytest.mark.parametrize("sampling", [{}, {"top_k": 5}, {"top_p": 0.9}])
+def test_across_seeds_first_tokens_come_with_their_probabilities(sampling: dict[str, Any]) -> None:
+    count = 4000
+    sampler = Sampler(count, VOCABULARY, torch.device("cpu"))
+    for seed in range(count):
+        sampler.join(seed, Sampling(seed=seed, temperature=2.0, **sampling), ())
+    choices = sampler.choose(LOGITS.expand(count, -1), range(count)).read()
+    tokens = [choice.token for choice in choices if isinstance(choice, Choice)]
+    probabilities = (LOGITS / 2.0).softmax(-1)
+    if sampling:  # both leave out token 4
+        probabilities[4] = 0
+    left = probabilities[probabilities > 0] / probabilities.sum()
+    places = {int(token): at for at, token in enumerate(probabilities.nonzero())}
+    assert chi_square([places[token] for token in tokens], left) < 20.5
+
+
+def test_a_large_vocabulary_is_drawn_from_evenly() -> None:
+    """In its tail too: of 32 ranges of ids each has its share."""
+    logits = -torch.arange(1, 8193, dtype=torch.float32).log() / 2
+    tokens = drawn(Sampling(seed=1), 10_000, logits)
+    shares = logits.softmax(-1).view(32, -1).sum(-1)
+    assert chi_square([token // 256 for token in tokens], shares) < 61.1  # 31, 0.999
 
 
 @pytest.mark.parametrize(
@@ -79,17 +125,17 @@ def test_a_token_of_no_probability_is_never_drawn() -> None:
 
 def test_the_repetition_penalty_counts_prompt_and_answer() -> None:
     sampler = a_sampler(Sampling(temperature=0.0, repetition_penalty=2.0), prompt=[1])
-    assert [sampler.choose(LOGITS).token for _ in range(3)] == [5, 2, 1]
+    assert [chosen(sampler).token for _ in range(3)] == [5, 2, 1]
 
 
 def test_the_presence_penalty_counts_the_answer_only_and_once() -> None:
     sampler = a_sampler(Sampling(temperature=0.0, presence_penalty=0.6), prompt=[1])
-    assert [sampler.choose(LOGITS).token for _ in range(4)] == [1, 5, 1, 1]
+    assert [chosen(sampler).token for _ in range(4)] == [1, 5, 1, 1]
 
 
 def test_the_frequency_penalty_grows() -> None:
     sampler = a_sampler(Sampling(temperature=0.0, frequency_penalty=0.6), prompt=[1])
-    assert [sampler.choose(LOGITS).token for _ in range(4)] == [1, 5, 1, 2]
+    assert [chosen(sampler).token for _ in range(4)] == [1, 5, 1, 2]
 
 
 def test_a_bias_can_force_and_forbid_a_token() -> None:
@@ -99,12 +145,12 @@ def test_a_bias_can_force_and_forbid_a_token() -> None:
 
 def test_end_tokens_are_banned_until_enough_was_said() -> None:
     sampler = a_sampler(GREEDY, banned=[1, 5], min_tokens=2)
-    assert [sampler.choose(LOGITS).token for _ in range(3)] == [2, 2, 1]
+    assert [chosen(sampler).token for _ in range(3)] == [2, 2, 1]
 
 
 def test_logprobs_are_those_of_the_model_whatever_was_asked_for() -> None:
     sampling = Sampling(temperature=0.1, top_k=1, logit_bias=((4, 100.0),), seed=1)
-    choice = a_sampler(sampling, logprobs=2).choose(LOGITS)
+    choice = chosen(a_sampler(sampling, logprobs=2))
     logprobs = LOGITS.log_softmax(-1)
     assert choice.token == 4
     assert choice.logprob == pytest.approx(float(logprobs[4]))
@@ -113,7 +159,7 @@ def test_logprobs_are_those_of_the_model_whatever_was_asked_for() -> None:
 
 
 def test_logprobs_of_the_chosen_token_alone() -> None:
-    choice = a_sampler(GREEDY, logprobs=0).choose(LOGITS)
+    choice = chosen(a_sampler(GREEDY, logprobs=0))
     assert choice.logprob == pytest.approx(float(LOGITS.log_softmax(-1)[1]))
     assert choice.top == ()
 
@@ -124,9 +170,39 @@ def test_what_is_no_number_is_an_error_and_no_token(fault: float, sampling: Samp
     logits = LOGITS.clone()
     logits[3] = fault
     with pytest.raises(ServeError, match="not a number at token 1"):
-        a_sampler(sampling).choose(logits)
+        chosen(a_sampler(sampling), logits)
 
 
 def test_a_model_that_rules_everything_out_is_an_error() -> None:
     with pytest.raises(ServeError, match="not a number"):
-        a_sampler(GREEDY).choose(torch.full((VOCABULARY,), -torch.inf))
+        chosen(a_sampler(GREEDY), torch.full((VOCABULARY,), -torch.inf))
+
+
+def test_banning_all_that_a_grammar_allows_is_an_error() -> None:
+    sampler = a_sampler(Sampling(seed=1), banned=[1, 5], min_tokens=1)
+    only = {0: torch.tensor([1 << 5], dtype=torch.int32)}
+    (choice,) = sampler.choose(LOGITS.unsqueeze(0), [0], only).read()
+    assert isinstance(choice, ServeError)
+    assert "no token is left to choose from at token 1" in str(choice)
+
+
+def test_a_grammar_leaves_what_it_allows() -> None:
+    sampler = a_sampler(Sampling(seed=1, top_p=0.9))
+    allowed = {0: torch.tensor([1 << 5 | 1 << 3], dtype=torch.int32)}
+    for _ in range(50):
+        (choice,) = sampler.choose(LOGITS.unsqueeze(0), [0], allowed).read()
+        assert isinstance(choice, Choice)
+        assert choice.token in {3, 5}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_logits_come_in_any_precision_and_of_equals_the_first_is_greedy(dtype: torch.dtype) -> None:
+    logits = torch.tensor([1.0, 3.001, 3.0, 0.0]).to(dtype)
+    assert chosen(a_sampler(GREEDY, logits=logits), logits).token == int(logits.argmax())
+
+
+def test_logits_may_be_a_part_of_more() -> None:
+    every = torch.randn(1, 4, 256)
+    sampler = a_sampler(GREEDY, logits=every[0, 0])
+    draw = sampler.choose(every[:, -1], [0])
+    assert torch.equal(draw.tokens, every[:, -1].argmax(-1))
