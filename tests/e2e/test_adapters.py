@@ -1,6 +1,5 @@
 """A ChatGLM2 with adapters, served by the whole stack: listed, asked for by name, loaded anew."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from support import stack
 from support.heart import HELLO, NAME, by_heart
 from support.processes import wait_for
 from support.stack import Stack, models_at, post
-from support.tuned import original_lora, original_prefix
+from support.tuned import adapters_for
 
 pytestmark = pytest.mark.slow
 
@@ -44,19 +43,7 @@ class Tuned:
 @pytest.fixture(scope="module")
 def tuned(chatglm2_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
     """The worker has `shouter` from the start."""
-    home = tmp_path_factory.mktemp("adapters")
-    config = json.loads((chatglm2_dir / "config.json").read_text("utf-8"))
-    size, groups = config["kv_channels"], config["multi_query_group_num"]
-    for seed, name in enumerate(("shouter", "whisperer")):
-        original_lora(
-            home / name,
-            layers=config["num_layers"],
-            hidden=config["hidden_size"],
-            inner=config["ffn_hidden_size"],
-            qkv=(config["num_attention_heads"] + 2 * groups) * size,
-            seed=seed,
-        )
-    original_prefix(home / "mood", 5, layers=config["num_layers"], heads=groups, size=size, std=10)
+    home = adapters_for(chatglm2_dir, tmp_path_factory.mktemp("adapters"))
     flags = ("--adapters", f"shouter={home / 'shouter'}", "--adapter-dir", str(home))
     with (
         stack.controller() as controller,

@@ -115,3 +115,22 @@ def original_lora(
         tensors[f"base_model.model.{module}.lora_B.weight"] = up
     lora_files(directory, tensors, r=rank, lora_alpha=2 * rank)
     return matrices
+
+
+def adapters_for(model: Path, home: Path) -> Path:
+    """Three adapters that change what the ChatGLM in the directory `model` says: `shouter` and
+    `whisperer`, which are LoRA, and the prefix `mood`."""
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    size, groups = config["kv_channels"], config["multi_query_group_num"]
+    layers = config["num_layers"]
+    for seed, name in enumerate(("shouter", "whisperer")):
+        original_lora(
+            home / name,
+            layers=layers,
+            hidden=config["hidden_size"],
+            inner=config["ffn_hidden_size"],
+            qkv=(config["num_attention_heads"] + 2 * groups) * size,
+            seed=seed,
+        )
+    original_prefix(home / "mood", 5, layers=layers, heads=groups, size=size, std=10)
+    return home

@@ -49,9 +49,10 @@ def a_lora(directory: Path, rank: int = 4) -> Path:
     return lora_files(directory, tensors, r=rank, lora_alpha=rank)
 
 
-@pytest.fixture
-def engine() -> Iterator[BatchingEngine]:
-    loaded, device = glm_loaded(model=copy.deepcopy(glm_model())), FakeDevice()
+@pytest.fixture(params=[False, True], ids=["host", "card"])
+def engine(request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
+    loaded = glm_loaded(model=copy.deepcopy(glm_model()))
+    device = FakeDevice(like_a_card=request.param)
     device.bind_thread()
     fit = fitted(loaded.model, CONTEXT)
     serving = BatchingEngine(loaded, device, fit, Room(8, CONTEXT, 4), Manner(names=(NAME,)))
