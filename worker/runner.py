@@ -15,7 +15,7 @@ from .kv_slots import Fill, Move
 from .scheduler import Chunk, Plan
 from .sequence import Sequence
 from .shapes import Shapes
-from .tunings import Tunings, grouped
+from .tunings import Tunings
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ class Runner:
     def _forward(self, host: HostStep, last: Chosen | None) -> Result:
         tokens = (host.ids, host.positions, host.places, host.slots)
         rest = (host.kept, host.seats, host.lengths, list(host.fed), list(host.fed.values()))
-        ids, positions, places, slots, *others = self._sent(*tokens, *rest, *host.tuned.values())
+        mix = self._tunings.numbers(host.tuned, len(host.ids))
+        ids, positions, places, slots, *others = self._sent(*tokens, *rest, *mix)
         kept, seats, lengths, where, which, *tuned = others
         if last is not None and host.fed:
             ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
@@ -99,8 +100,7 @@ class Runner:
             },
             spans=tuple(self._span(part) for part in host.parts),
         )
-        groups = grouped(host.tuned, tuned, len(ids))
-        with self._tunings.mixed(groups):
+        with self._tunings.mixed(host.tuned, tuned, len(ids)):
             outputs = self._model(
                 input_ids=ids.unsqueeze(0),
                 position_ids=positions.unsqueeze(0),

@@ -1,47 +1,31 @@
-"""The adapters' weights in the device's memory, and what they add to the model's linear layers.
+"""The adapters that are in the device's memory, from their loading until nobody needs them.
 
 A layer is added to only while an adapter for it is loaded: a model without one runs as if this did
 not exist.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from ..adapters.models.tuned.adapter import Lora, Pair, Prefix, Tuning
+from ..adapters.models.tuned.adapter import Pair, Prefix, Tuning
 from .adapter import BASE, Adapter
-
-# With which of a step's tokens are its own, one or another perhaps more than once; None for all.
-Group = tuple[Adapter, Tensor | None]
-
-
-class Addition:
-    """What adapters add to one layer's output, each to that of its own tokens."""
-
-    def __init__(self, step: list[Group]) -> None:
-        self.pairs: dict[Adapter, Pair] = {}
-        self.handle: RemovableHandle | None = None
-        self._step = step
-
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Called after the layer."""
-        for adapter, tokens in self._step:
-            pair = self.pairs.get(adapter)
-            if pair is not None:
-                _add(pair, tokens, inputs[0], output)
+from .additions import Addition, Mix, Own, numbers
 
 
 @dataclass(slots=True)
 class Loaded:
-    """`users` are the sequences that count on it."""
+    """`users` are the sequences that count on it. A prefix is kept here, of a LoRA the layers that
+    it adds to."""
 
-    tuning: Tuning
+    number: int
+    layers: tuple[str, ...] = ()
+    prefix: Prefix | None = None
     users: int = 0
     retired: bool = False
 
@@ -52,16 +36,25 @@ class Tunings:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model: Any = model
         self._loaded: dict[Adapter, Loaded] = {}
-        self._additions: dict[str, Addition] = {}
-        self._step: list[Group] = []  # shared with all additions
+        self._additions: dict[str, tuple[Addition, RemovableHandle]] = {}
+        self._mix = Mix()
+        self._count = 0
 
     def load(self, adapter: Adapter, tuning: Tuning) -> None:
         """Bring it to the device; if that fails, nothing has changed."""
-        kept = _placed(tuning, self._model)
-        self._loaded[adapter] = Loaded(kept)
-        if isinstance(kept, Lora):
-            for name, pair in kept.pairs.items():
-                self._addition(name).pairs[adapter] = pair
+        self._count += 1
+        if isinstance(tuning, Prefix):
+            self._loaded[adapter] = Loaded(self._count, prefix=_placed(tuning, self._moved))
+            return
+        self._loaded[adapter] = Loaded(self._count, layers=tuple(tuning.pairs), retired=True)
+        try:
+            for name, pair in tuning.pairs.items():
+                moved = Pair(self._moved(pair.down), self._moved(pair.up))
+                self._addition(name).put(adapter, self._count, moved)
+        except BaseException:
+            self._let_go(adapter)
+            raise
+        self._loaded[adapter].retired = False
 
     def retire(self, adapter: Adapter) -> None:
         """Let go of it, as soon as no sequence counts on it any more."""
@@ -86,70 +79,47 @@ class Tunings:
 
     def prefix(self, adapter: Adapter) -> Prefix:
         """The entries of one that has any."""
-        tuning = self._loaded[adapter].tuning
-        assert isinstance(tuning, Prefix), "only a prefix has entries"
-        return tuning
+        prefix = self._loaded[adapter].prefix
+        assert prefix is not None, "only a prefix has entries"
+        return prefix
 
-    @contextmanager
-    def mixed(self, groups: Sequence[Group]) -> Iterator[None]:
-        """While the block runs, each adapter adds to the output for its own tokens."""
-        self._step.extend(groups)
-        try:
-            yield
-        finally:
-            self._step.clear()
+    def numbers(self, own: Own, count: int) -> list[list[int]]:
+        """What `mixed` is to be given of a step of `count` tokens, to be sent to the device."""
+        return numbers(own, {adapter: self._loaded[adapter].number for adapter in own}, count)
+
+    def mixed(self, own: Own, there: Sequence[Tensor], count: int) -> AbstractContextManager[None]:
+        """While the block runs, each adapter adds to the outputs for its own tokens."""
+        return self._mix.running(own, there, count)
 
     def _addition(self, name: str) -> Addition:
-        addition = self._additions.get(name)
-        if addition is None:
-            addition = self._additions[name] = Addition(self._step)
-            addition.handle = self._model.get_submodule(name).register_forward_hook(addition)
-        return addition
+        if name not in self._additions:
+            addition = Addition(self._mix)
+            handle = self._model.get_submodule(name).register_forward_hook(addition)
+            self._additions[name] = addition, handle
+        return self._additions[name][0]
 
     def _let_go(self, adapter: Adapter) -> None:
         loaded = self._loaded[adapter]
         if not loaded.retired or loaded.users:
             return
         del self._loaded[adapter]
-        for name in loaded.tuning.pairs if isinstance(loaded.tuning, Lora) else ():
-            self._remove(name, adapter)
+        for name in loaded.layers:
+            if name in self._additions:  # not those that a load which failed has not come to
+                self._remove(name, adapter)
 
     def _remove(self, name: str, adapter: Adapter) -> None:
-        addition = self._additions[name]
-        del addition.pairs[adapter]
+        addition, handle = self._additions[name]
+        addition.remove(adapter)
         if not addition.pairs:
-            assert addition.handle is not None, "an addition is one to a layer"
-            addition.handle.remove()
+            handle.remove()
             del self._additions[name]
 
-
-def grouped(
-    tokens: Mapping[Adapter, Sequence[int]], there: Sequence[Tensor], count: int
-) -> list[Group]:
-    """The groups of a step of `count` tokens; `there` are the same numbers on the device."""
-    everything = list(range(count))
-    pairs = zip(tokens.items(), there, strict=True)
-    return [(adapter, None if own == everything else moved) for (adapter, own), moved in pairs]
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the model's device, in its number format."""
+        moved: Tensor = tensor.to(self._model.device, self._model.dtype)
+        return moved
 
 
-def _placed(tuning: Tuning, model: Any) -> Tuning:
-    """On the model's device, in its number format."""
-
-    def moved(tensor: Tensor) -> Tensor:
-        return tensor.to(model.device, model.dtype)
-
-    if isinstance(tuning, Lora):
-        pairs = tuning.pairs.items()
-        return Lora({name: Pair(moved(pair.down), moved(pair.up)) for name, pair in pairs})
-    keys, values = (tuple(map(moved, layers)) for layers in (tuning.keys, tuning.values))
-    return Prefix(keys, values, tuning.first)
-
-
-def _add(pair: Pair, tokens: Tensor | None, given: Tensor, output: Tensor) -> None:
-    """Add to `output` [1, tokens, out] in its place; who is not among `tokens` keeps every bit."""
-    rows, seen = output.view(-1, output.shape[-1]), given.view(-1, given.shape[-1])
-    if tokens is None:
-        rows.add_(linear(linear(seen, pair.down), pair.up))
-    else:
-        new = linear(linear(seen.index_select(0, tokens), pair.down), pair.up)
-        rows.index_copy_(0, tokens, new.add_(rows.index_select(0, tokens)))
+def _placed(prefix: Prefix, moved: Callable[[Tensor], Tensor]) -> Prefix:
+    keys, values = (tuple(map(moved, layers)) for layers in (prefix.keys, prefix.values))
+    return Prefix(keys, values, prefix.first)

@@ -5,12 +5,12 @@ from collections.abc import Sequence as Ids
 from torch import tensor
 
 from danlu.worker.adapter import BASE, Adapter
+from danlu.worker.additions import grouped, numbers
 from danlu.worker.host_step import host_step
 from danlu.worker.kv_slots import Copy, Fill, KvSlots, Swap
 from danlu.worker.scheduler import Plan, Scheduler
 from danlu.worker.sequence import Sequence
 from danlu.worker.shapes import Shapes
-from danlu.worker.tunings import grouped
 
 LORA, PREFIX, LATER = Adapter("lora"), Adapter("prefix", 7), Adapter("later", 5, 5)
 LONG = list(range(100, 140))
@@ -108,3 +108,10 @@ def test_only_an_adapter_whose_tokens_are_all_of_them_needs_no_choice() -> None:
     there = [tensor([0])]
     assert grouped({LORA: [0, 1, 2, 3]}, there, 4) == [(LORA, None)]
     assert grouped({LORA: [0, 1, 2, 0]}, there, 4) == [(LORA, there[0])]
+
+
+def test_of_few_adapters_each_ones_tokens_are_told_and_of_many_each_tokens_adapter() -> None:
+    one, two, three = (Adapter(name) for name in ("one", "two", "three"))
+    few, of = {one: [0, 2], two: [1]}, {one: 5, two: 6, three: 7}
+    assert numbers(few, of, 4) == [[0, 2], [1]]
+    assert numbers({**few, three: [4, 4]}, of, 6) == [[5, 6, 5, -1, 7, -1]]

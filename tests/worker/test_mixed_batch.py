@@ -36,6 +36,7 @@ class Kinds:
     batch: Batch
     adapters: dict[str, Adapter]
     alone: dict[Adapter, LOGITS]
+    home: Path
 
     def check(self, sequence: Sequence) -> None:
         """Its logits are those of its own model, and so are its words."""
@@ -48,7 +49,7 @@ class Kinds:
 
 @pytest.fixture(params=["glm", "llama", "glm on a card"])
 def kinds(request: pytest.FixtureRequest, tmp_path: Path) -> Kinds:
-    """The base, two LoRAs of different ranks and scales, an original prefix and one of peft's."""
+    """The base, LoRAs of different ranks, scales and layers, two kinds of prefixes."""
     model: Any = copy.deepcopy(tiny_model() if request.param == "llama" else tiny_glm())
     model.requires_grad_(False)
     plain = copy.deepcopy(model)
@@ -57,25 +58,38 @@ def kinds(request: pytest.FixtureRequest, tmp_path: Path) -> Kinds:
         model, tmp_path / "large", seed=2, r=8, lora_alpha=8, use_rslora=True,
         rank_pattern={"o_proj": 3}, alpha_pattern={"layers.1.self_attn.q_proj": 20},
     )  # fmt: skip
+    third = peft_lora(model, tmp_path / "third", seed=5, r=5, target_modules=r".*1.*\.[qo]_proj")
     keys, values = original_prefix(tmp_path / "prefix", 7, inner=5, seed=3)
     later = peft_prefix(model, tmp_path / "later", 5, seed=4)
     batch = Batch(model, fixed="card" in request.param)
-    adapters = {name: batch.load(name, tmp_path / name) for name in ("small", "large")}
-    adapters |= {name: batch.load(name, tmp_path / name) for name in ("prefix", "later")}
+    names = ("small", "large", "prefix", "later", "third")
+    adapters = {name: batch.load(name, tmp_path / name) for name in names}
     alone: dict[Adapter, LOGITS] = {
         BASE: lambda ids: plain_logits(plain, ids),
         adapters["small"]: lambda ids: plain_logits(small, ids),
         adapters["large"]: lambda ids: plain_logits(large, ids),
+        adapters["third"]: lambda ids: plain_logits(third, ids),
         adapters["prefix"]: lambda ids: prefixed_logits(plain, keys, values, ids),
         adapters["later"]: lambda ids: plain_logits(later, ids),
     }
-    return Kinds(batch, adapters, alone)
+    return Kinds(batch, adapters, alone, tmp_path)
 
 
-def test_every_row_of_a_mixed_batch_is_what_its_own_model_computes(kinds: Kinds) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("base", "small", "large", "prefix", "later", "small"),
+        ("third", "small", "large", "prefix", "base", "small"),
+    ],
+    ids=["two LoRAs", "three LoRAs"],
+)
+def test_every_row_of_a_mixed_batch_is_what_its_own_model_computes(
+    kinds: Kinds, names: tuple[str, ...]
+) -> None:
+    """Two add one after the other, three at once."""
+    kinds.adapters["base"] = BASE
     asked = [
-        kinds.batch.ask(prompt(i, 5 + 3 * i), adapter)
-        for i, adapter in enumerate([BASE, *kinds.adapters.values(), BASE])
+        kinds.batch.ask(prompt(i, 5 + 3 * i), kinds.adapters[name]) for i, name in enumerate(names)
     ]
     kinds.batch.run()
     assert any(len(plan.decode) == 6 for plan in kinds.batch.plans)
@@ -87,7 +101,7 @@ def test_adapters_change_what_is_said(kinds: Kinds) -> None:
     """Else the others prove nothing."""
     asked = [kinds.batch.ask(prompt(1, 9), adapter) for adapter in [BASE, *kinds.adapters.values()]]
     kinds.batch.run()
-    assert len({tuple(kinds.batch.said(sequence)) for sequence in asked}) == 5
+    assert len({tuple(kinds.batch.said(sequence)) for sequence in asked}) == 6
 
 
 def test_it_makes_no_difference_in_how_many_parts_a_prompt_is_read(kinds: Kinds) -> None:
@@ -141,12 +155,24 @@ def test_only_a_prefix_is_put_into_a_slot_before_it_is_read(kinds: Kinds) -> Non
 def test_the_base_says_the_same_to_the_last_bit_beside_adapters(kinds: Kinds) -> None:
     """Beside as many others of the base, of the same lengths."""
     spoken = []
-    small, large = kinds.adapters["small"], kinds.adapters["large"]
-    for others in ([BASE] * 4, [small, large, small, large]):
+    small, large, third = (kinds.adapters[name] for name in ("small", "large", "third"))
+    for others in ([BASE] * 4, [small, large, small, large], [small, large, third, large]):
         kinds.batch.forget()
         asked = kinds.batch.ask(prompt(3, 17), tokens=10)
         for i, adapter in enumerate(others):
             kinds.batch.ask(prompt(10 + i, 8), adapter, tokens=10)
         kinds.batch.run()
         spoken.append(torch.stack(kinds.batch.logits[asked]))
-    assert torch.equal(*spoken)
+    assert torch.equal(spoken[0], spoken[1]) and torch.equal(spoken[0], spoken[2])
+
+
+def test_an_adapter_that_goes_takes_nothing_from_the_others(kinds: Kinds) -> None:
+    for gone in ("small", "large"):
+        old = kinds.adapters[gone]
+        kinds.batch.tunings.retire(old)
+        kinds.adapters[gone] = kinds.batch.load(gone, kinds.home / gone)
+        kinds.alone[kinds.adapters[gone]] = kinds.alone[old]
+        asked = [kinds.batch.ask(prompt(7, 13), adapter) for adapter in kinds.adapters.values()]
+        kinds.batch.run()
+        for sequence in asked:
+            kinds.check(sequence)
