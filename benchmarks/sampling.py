@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def _theirs(how: Sampling, logits: Tensor) -> Callable[[], object]:
         processors.append(TopKLogitsWarper(how.top_k))
     if how.top_p < 1:
         processors.append(TopPLogitsWarper(how.top_p))
-    ids = torch.arange(PROMPT, device=logits.device).expand(len(logits), -1)
+    ids: Any = torch.arange(PROMPT, device=logits.device).expand(len(logits), -1)
 
     def step() -> object:
         scores = processors(ids, logits.float())

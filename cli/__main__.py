@@ -17,8 +17,9 @@ COMMANDS = {  # name: what it does; each is a module here with a main(argv), MOD
     "chat": "talk to a model in this terminal",
     "export": "write a model anew, in its original layout or in transformers' own",
     "doctor": "find out what keeps this machine from serving, and what mends it",
+    "bench": "put a server under load and measure it",
 }
-MODULES = {"doctor": "doctor.program"}
+MODULES = {"doctor": "doctor.program", "bench": "bench.program"}
 
 HELP = f"""usage: danlu COMMAND [--flags]
 
@@ -29,6 +30,7 @@ HELP = f"""usage: danlu COMMAND [--flags]
   danlu up --model-path DIR                 your own
   danlu chat --model-path DIR               without servers
   danlu export --model-path DIR --out DIR   for other programs
+  danlu bench --concurrency 16              the API on :8000 under load
 
 `danlu COMMAND --help` lists a command's flags. The programs behind `up` can be run alone:
 danlu-controller, danlu-worker, danlu-webui."""

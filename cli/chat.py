@@ -18,7 +18,7 @@ from ..adapters.host import logs
 from ..adapters.host.settings import knob, knob_of, settings_from
 from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
-from ..worker.engine import Engine
+from ..worker.engine import AnyEngine
 from ..worker.engines import load_engine
 from ..worker.loading import Progress
 from ..worker.settings import OFF, REFUSED, WorkerSettings
@@ -40,6 +40,8 @@ class ChatSettings:
     gpus: str = knob_of(WorkerSettings, "gpus")
     num_gpus: int = knob_of(WorkerSettings, "num_gpus")
     dtype: str | None = knob_of(WorkerSettings, "dtype")
+    quantization: str | None = knob_of(WorkerSettings, "quantization")
+    load_8bit: bool = knob_of(WorkerSettings, "load_8bit")
     revision: str = knob_of(WorkerSettings, "revision")
     trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
     chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
@@ -122,6 +124,8 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         gpus=settings.gpus,
         num_gpus=settings.num_gpus,
         dtype=settings.dtype,
+        quantization=settings.quantization,
+        load_8bit=settings.load_8bit,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
         chatglm_generation=settings.chatglm_generation,
@@ -134,7 +138,7 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
     )
 
 
-def _loaded(worker: WorkerSettings) -> Engine:
+def _loaded(worker: WorkerSettings) -> AnyEngine:
     try:
         return _load(worker)
     except Exception as exc:
@@ -143,7 +147,7 @@ def _loaded(worker: WorkerSettings) -> Engine:
         raise
 
 
-def _load(worker: WorkerSettings) -> Engine:
+def _load(worker: WorkerSettings) -> AnyEngine:
     """Says on standard error how far it is."""
     progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
     engine = load_engine(worker, progress)

@@ -51,7 +51,7 @@ class Child:
     @classmethod
     async def start(cls, argv: Sequence[str], listen: Listen) -> Self:
         """Start `argv`; every line that it prints is given to `listen`."""
-        tether = (sys.executable, "-m", "danlu.cli.tether", str(os.getpid()))
+        tether = (sys.executable, "-m", "danlu.adapters.host.tether", str(os.getpid()))
         reading, writing = os.pipe()
         output = await _Output.listen(reading, listen)
         try:

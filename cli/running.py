@@ -25,7 +25,7 @@ def run_captured(argv: Sequence[str], seconds: float) -> Done:
 
 def run_heard(argv: Sequence[str], seconds: float, hear: Hear) -> Done:
     """As above; every line is given to `hear` when it is said. It cannot outlive this process."""
-    tether = (sys.executable, "-m", "danlu.cli.tether", str(os.getpid()))
+    tether = (sys.executable, "-m", "danlu.adapters.host.tether", str(os.getpid()))
     said: list[str] = []
     expired = threading.Event()
     with subprocess.Popen(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..adapters.wire.generation import GenerateBody, Message, Usage
 from ..adapters.wire.parsing import parse
-from ..worker.engine import Engine
+from ..worker.engine import AnyEngine
 from ..worker.job import Job, Piece
 from ..worker.outbox import Outbox
 
@@ -37,7 +37,7 @@ class EngineSpeaker:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         runner: asyncio.Runner,
         wishes: Wishes,
         clock: Callable[[], float] = time.perf_counter,

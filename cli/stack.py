@@ -25,6 +25,10 @@ class UpSettings:
     demo_chatglm2: bool = knob(
         False, "serve a tiny ChatGLM2 that knows a few dialogues, trained once, without any network"
     )
+    upstream_url: str = knob(
+        "",
+        "in place of a model: an OpenAI-compatible server that runs already, http://host:port/v1",
+    )
     host: str = knob("0.0.0.0", "address of the web page; 127.0.0.1 keeps it to this machine")
     port: int = knob(7860, "port of the web page", low=0, high=65535)
     api_host: str = knob("127.0.0.1", "address of the API; 0.0.0.0 opens it to the network")
@@ -161,8 +165,9 @@ def programs(
 
 
 def _worker(settings: UpSettings, seat: Seat, flags: Sequence[str]) -> Program:
+    asked = ("--engine", "upstream", "--upstream-url", settings.upstream_url)
     argv = [
-        *("--model-path", settings.model_path),
+        *(asked if settings.upstream_url else ("--model-path", settings.model_path)),
         *("--host", settings.worker_host, "--port", str(seat.port)),
         *("--controller-address", settings.controller_url),
         *("--heart-beat-interval", str(settings.heart_beat_interval)),

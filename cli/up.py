@@ -37,15 +37,16 @@ def main(argv: Sequence[str]) -> None:
     check_variables(os.environ)
     own, worker_flags = split_flags(argv)
     settings = settings_from(UpSettings, own, os.environ, PREFIX, prog="danlu up", refused=REFUSED)
-    if [settings.demo, settings.demo_chatglm2, bool(settings.model_path)].count(True) != 1:
+    demos = (settings.demo, settings.demo_chatglm2)
+    if sum(map(bool, (*demos, settings.model_path, settings.upstream_url))) != 1:
         raise StartError(
-            "give --model-path DIR to serve your model, "
-            "or --demo or --demo-chatglm2 for a small one, and only one of the three"
+            "give --model-path DIR to serve your model, or --demo or --demo-chatglm2 for a small "
+            "one, or --upstream-url for a server that has one, and only one of them"
         )
     settings = claim_ports(settings)
     console = Console()
     with Display(console) as display:
-        if not settings.model_path:
+        if any(demos):
             make = demo_model if settings.demo else chatglm2_model
             found = make(cache_root(os.environ), say=display.note)
             settings = replace(settings, model_path=str(found))

@@ -9,9 +9,9 @@ import httpx
 from ..adapters.errors import ServeError, WorkerLost
 from ..adapters.wire.fastchat import error_in
 from ..adapters.wire.generation import Usage
+from ..adapters.wire.sse_reader import Decoder
 from .backend import Answer, Question
 from .calls import call, error_of, stream
-from .events import Decoder
 
 DONE = "[DONE]"
 

@@ -11,7 +11,7 @@ from .checks import checked
 from .engines import load_engine
 from .hosting import End, Loader, host
 from .loading import Progress
-from .settings import worker_settings
+from .settings import WorkerSettings, worker_settings
 from .showing import Shown
 
 DEVICE_LOST = 74  # the exit status; sysexits.h: an error of input or output
@@ -27,10 +27,14 @@ def _work(load: Loader) -> None:
     level = logging.DEBUG if settings.debug else logging.INFO
     logs.configure("worker", settings.log_dir, level)
     sock = bind(settings.host, settings.port)
-    progress = Progress(Shown(settings.names[0], sys.stderr if sys.stderr.isatty() else None))
+    progress = Progress(Shown(_title(settings), sys.stderr if sys.stderr.isatty() else None))
     end = asyncio.run(host(settings, sock, load, progress))
     if end is not End.SERVED:
         _leave(DEVICE_LOST if end is End.LOST else 0)
+
+
+def _title(settings: WorkerSettings) -> str:
+    return (settings.names or (settings.upstream_url,))[0]
 
 
 def _leave(status: int) -> None:

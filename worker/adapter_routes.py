@@ -11,14 +11,14 @@ from ..adapters.host.answers import read_object
 from ..adapters.wire.fastchat import AdapterBody, AdapterName
 from ..adapters.wire.parsing import parse
 from .adapter_paths import path_below
-from .engine import Engine
+from .engine import AnyEngine
 from .shelf import Shelf
 
 
 class AdapterDoor:
     """Open only where `directory` is given: no stranger has other files read."""
 
-    def __init__(self, directory: str, engine: Callable[[], Engine]) -> None:
+    def __init__(self, directory: str, engine: Callable[[], AnyEngine]) -> None:
         self._directory, self._engine = directory, engine
 
     async def load(self, request: Request) -> Response:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from ..adapters.errors import OutOfRange, PromptTooLong
+from ..adapters.errors import BadRequest, OutOfRange, PromptTooLong
 from ..adapters.wire.generation import GenerateBody
 from .adapter import BASE, Adapter
+from .grammar import FIELD, Grammars
 from .job import Job, Sampling
 from .prompting import Asked, Prompting
 
@@ -23,6 +24,7 @@ class Admission:
     def __init__(
         self,
         prompting: Prompting,
+        grammars: Grammars,
         *,
         context_length: int,
         vocabulary: int,
@@ -31,6 +33,7 @@ class Admission:
         adapter: Callable[[str | None], Adapter] = only_the_model,
     ) -> None:
         self._prompting = prompting
+        self._grammars = grammars
         self._context = context_length
         self._vocabulary = vocabulary
         self._ends = end_ids
@@ -50,6 +53,7 @@ class Admission:
         adapter = self._adapter(body.model)
         asked = self._prompting.ask(body)
         room = self._room(len(asked.ids), self._context - adapter.entries)
+        grammar = self._grammar(body, asked)
         return Job(
             prompt_ids=asked.ids,
             max_new_tokens=min(body.max_new_tokens, room),
@@ -60,7 +64,8 @@ class Admission:
             logprobs=body.logprobs,
             echo=asked.text if body.echo else "",
             continues=asked.continues,
-            finished=asked.finished,
+            finished=asked.finished and grammar is None,
+            grammar=grammar,
             adapter=adapter,
         )
 
@@ -72,6 +77,18 @@ class Admission:
                 f"messages resulted in {taken} tokens. Please reduce the length of the messages."
             )
         return context - taken
+
+    def _grammar(self, body: GenerateBody, asked: Asked) -> str | None:
+        """What the answer follows; it says itself where the answer may end."""
+        if body.structured_outputs is None:
+            return None
+        for name, given in (("min_tokens", body.min_tokens), ("ignore_eos", body.ignore_eos)):
+            if given:
+                raise BadRequest(
+                    f"'{FIELD}' says where the answer ends, and so does '{name}'; leave one out",
+                    param=name,
+                )
+        return self._grammars.checked(body.structured_outputs, opens=not asked.continues)
 
     def _sampling(self, body: GenerateBody) -> Sampling:
         return Sampling(

@@ -43,8 +43,8 @@ class Answer:
             self._ledger.add(choice, min(offset, len(self._job.echo)))
             offset += len(reader.feed(choice.token))
 
-    def add(self, choice: Choice) -> FinishReason | None:
-        """One more token; why the sequence has ended, if it has."""
+    def add(self, choice: Choice, *, ended: bool = False) -> FinishReason | None:
+        """One more token; why the sequence has ended, if it has. `ended` says that it has."""
         self._produced += 1
         if choice.token in self._job.stop_ids:
             self._flush()
@@ -52,9 +52,9 @@ class Answer:
         if self._job.logprobs is not None:
             self._ledger.add(choice, self._spelled + self._wording.held)
         self._spell(self._detokenizer.feed(choice.token))
-        if not self._stops.hit and self._produced == self._job.max_new_tokens:
+        if not self._stops.hit and (ended or self._produced == self._job.max_new_tokens):
             self._flush()
-            return "stop" if self._stops.hit else "length"
+            return "stop" if ended or self._stops.hit else "length"
         return "stop" if self._stops.hit else None
 
     def piece(self, finish: FinishReason | None) -> Piece | None:

@@ -22,7 +22,7 @@ from ..adapters.wire.generation import GenerateBody
 from ..adapters.wire.parsing import parse
 from .adapter import BASE, Adapter
 from .adapter_routes import AdapterDoor
-from .engine import Embeddings, Engine, served_names
+from .engine import AnyEngine, Embeddings, Engine, J, served_names
 from .framing import Framer
 from .loading import Loading
 from .outbox import Outbox
@@ -71,7 +71,11 @@ class Door:
     """Every request is checked here, once, and handed to the engine. Owned by the event loop."""
 
     def __init__(self, names: Sequence[str], fastchat_version: str, loading: Loading) -> None:
-        self._names, self._fastchat, self._loading = names, fastchat_version, loading
+        self._given, self._fastchat, self._loading = names, fastchat_version, loading
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return self._given or self._loading.engine.card.names
 
     async def generate_stream(self, request: Request) -> Response:
         engine = self._loading.engine
@@ -112,7 +116,7 @@ class Door:
         engine = self._loading.engine
         body = parse(CountBody, await read_object(request))
         self._meant(body.model)
-        count = await _aside(len(body.prompt), lambda: engine.count(body.prompt))
+        count = await asyncio.to_thread(engine.count, body.prompt)
         return JSONResponse({"count": count, "error_code": 0})
 
     async def conversation(self, request: Request) -> Response:
@@ -156,7 +160,7 @@ class Door:
         log.debug("asked body=%.2000s", body.to_wire())
         return body
 
-    async def _asked(self, request: Request) -> tuple[Engine, Adapter]:
+    async def _asked(self, request: Request) -> tuple[AnyEngine, Adapter]:
         """The engine that a question about the model is for, and the adapter that its name means;
         the question's body may be left out."""
         engine = self._loading.engine
@@ -177,16 +181,17 @@ class Door:
         return BASE
 
 
-async def _submitted(engine: Engine, body: GenerateBody) -> Outbox:
+async def _submitted(engine: Engine[J], body: GenerateBody) -> Outbox:
     """A box that the engine fills; nothing is taken from it before the body is found good."""
     size = len(body.prompt or "") + sum(len(m.content) for m in body.messages or ())
-    job = await _aside(size, lambda: engine.admit(body))
+    much = LARGE + 1 if body.structured_outputs else 0  # whatever its size, it takes its time
+    job = await _aside(max(size, much), lambda: engine.admit(body))
     box = Outbox(asyncio.get_running_loop())
     engine.submit(job, box)
     return box
 
 
-async def _embedded(engine: Engine, texts: list[str]) -> Embeddings:
+async def _embedded(engine: AnyEngine, texts: list[str]) -> Embeddings:
     made = asyncio.wrap_future(engine.embed(texts))
     try:
         await asyncio.wait({made})

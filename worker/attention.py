@@ -50,6 +50,8 @@ def _attention(
     """
     if beyond := [name for name in BEYOND if options.get(name) is not None]:
         raise NotImplementedError(f"attention with {beyond[0]}")
+    if attention_mask is not None:
+        raise NotImplementedError("attention with a mask of the model's own")
     if step is None:
         out = scaled_dot_product_attention(
             query, key, value, is_causal=query.shape[2] > 1, scale=scaling, enable_gqa=True

@@ -15,15 +15,16 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import BadRequest, NotReady, Overloaded, ServeError
+from ..adapters.errors import BadRequest, NotReady, OutOfMemory, ServeError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.adapter import Prefix, Tuning
 from ..adapters.models.tuned.reading import tuning_at
 from ..adapters.wire.generation import GenerateBody
 from .adapter import Adapter
+from .bound_pool import check_thread
 from .engine import Embeddings
 from .failures import Failures, fail
-from .hosted import Hosted, Manner
+from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .kv_cache import KvCache
 from .kv_room import Room
@@ -44,7 +45,6 @@ from .weights import lost
 
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
 FAREWELL = 5.0  # seconds that a step may take after the program's end
-RETRY = 2  # seconds after which one who was turned away may try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +115,9 @@ class BatchingEngine:
         return self._hosted.admission.admit(body)
 
     def submit(self, job: Job, box: Box) -> None:
-        limit = self._manner.waiting
-        if limit is not None and self.queue_length() >= self._room.concurrency + limit:
-            box.close(
-                Overloaded(
-                    f"{limit} requests are waiting already; try again later", retry_after=RETRY
-                )
-            )
+        full = crowded(self._manner, self._room.concurrency, self.queue_length())
+        if full is not None:
+            box.close(full)
             return
         self._boxes.add(box)
         self._post(Arrival(job, box))
@@ -238,7 +234,7 @@ class BatchingEngine:
             with contextlib.suppress(Empty):
                 item = self._inbox.get(block=wait)
                 if isinstance(item, Arrival):
-                    running.arrive(item.job, item.box)
+                    self._arrive(item, running)
                 elif isinstance(item, Errand):
                     errands.append(item)
                 elif isinstance(item, Change):
@@ -261,6 +257,12 @@ class BatchingEngine:
         if not self.lost.done():
             self._device.release_memory()
 
+    def _arrive(self, item: Arrival, running: Running) -> None:
+        try:
+            running.arrive(item.job, item.box)
+        except Exception as exc:  # of one request, which must not be the end of all
+            self._settle(item.box, self._failures.explained(exc))
+
     def _step(self, running: Running) -> None:
         """One step of the batch; whatever fails, nobody is left waiting."""
         if self.lost.done():
@@ -275,6 +277,7 @@ class BatchingEngine:
         """Answers go on while vectors are made: a step before each text."""
         self._receive(running, errands, wait=False)
         self._step(running)
+        check_thread(self._device)
         if self.lost.done():
             raise lost(self._device)
         if self._closing.is_set():
@@ -296,9 +299,9 @@ class BatchingEngine:
             with contextlib.suppress(InvalidStateError):
                 errand.promise.set_result(made)
             return
-        fail(errand.promise, error)  # out here the failure and its tensors are let go
-        if not self.lost.done():
+        if isinstance(error, OutOfMemory):  # out here the failure and its tensors are let go
             self._device.release_memory()
+        fail(errand.promise, error)
 
 
 def _named(name: str, tuning: Tuning, context: int) -> Adapter:

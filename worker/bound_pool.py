@@ -39,17 +39,20 @@ class BoundPool:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, call: Callable[[], T]) -> T:
-        found = self._device.where()
-        if found != self._device.name:
-            self._device.bind_thread()  # for the next call, which looks again
-            raise strayed(found, self._device.name)
+        check_thread(self._device)
         return call()
 
 
-def strayed(found: str, wanted: str) -> ServeError:
-    """The error for a thread that is not where it was bound to; it is logged, too."""
+def check_thread(device: Device) -> None:
+    """Raises ServeError, which is logged, if the calling thread is not where it was bound to; it is
+    bound anew, and the next look will tell whether that helped."""
+    found = device.where()
+    if found == device.name:
+        return
+    device.bind_thread()
     name = threading.current_thread().name
-    log.error("thread strayed thread=%s device=%s found=%s", name, wanted, found)
-    return ServeError(
-        f"the engine's thread {name} was bound to {found}, not to {wanted}; nothing was computed"
+    log.error("thread strayed thread=%s device=%s found=%s", name, device.name, found)
+    raise ServeError(
+        f"the engine's thread {name} was bound to {found}, not to {device.name}; "
+        "nothing was computed"
     )

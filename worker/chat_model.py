@@ -64,6 +64,7 @@ class AutoModel:
         dtype: str | None = None,
         context_length: int | None = None,
         chatglm_generation: int | None = None,
+        quantization: str | None = None,
     ) -> "ChatModel":
         """The model in the directory `path` on `device`; raises StartError. Takes its time.
 
@@ -77,6 +78,7 @@ class AutoModel:
                 context_length=context_length,
                 trust_remote_code=trust_remote_code,
                 chatglm_generation=chatglm_generation,
+                quantization=quantization,
             )
         )
         card = device_named(settings.device)

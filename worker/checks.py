@@ -9,15 +9,23 @@ from ..adapters.host.addresses import given_url
 from ..adapters.models.checkpoint import WANTED, checkpoint_at
 from ..adapters.wire.conversation import template_named
 from .adapter_paths import check_paths
+from .choices import check_choices
 from .settings import WorkerSettings
 
+CARDS = re.compile(r"\d+(,\d+)*")
+QUANTIZATIONS = ("int8", "int4")
 CARD = re.compile(r"auto|cpu|(cuda|npu)(:\d+)?")
 
 
 def checked(settings: WorkerSettings) -> WorkerSettings:
-    """The settings, addresses and card in one spelling; StartError for what cannot work."""
-    check_model(settings.model_path)
-    check_device(settings)
+    """The settings with each fact in one spelling; StartError for what cannot work."""
+    check_choices(settings)
+    if settings.engine == "upstream":
+        _check_upstream(settings)
+    else:
+        check_model(settings.model_path)
+        check_device(settings, several=settings.engine == "vllm")
+    quantization = chosen_quantization(settings)
     if not settings.controller_address and not settings.no_register:
         raise StartError("--controller-address is empty; give one, or --no-register")
     if settings.revision != "main":
@@ -31,6 +39,9 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
     return dataclasses.replace(
         settings,
         device=f"{settings.device}:{settings.gpus}" if settings.gpus else settings.device,
+        upstream_url=settings.upstream_url and given_url("--upstream-url", settings.upstream_url),
+        quantization=quantization,
+        load_8bit=False,
         worker_address=settings.worker_address
         and given_url("--worker-address", settings.worker_address),
         controller_address=tuple(
@@ -46,25 +57,47 @@ def check_model(path: str) -> None:
     checkpoint_at(Path(path))
 
 
-def check_device(settings: WorkerSettings) -> None:
-    """One card, named in a way that we have."""
+def check_device(settings: WorkerSettings, *, several: bool = False) -> None:
+    """One card, named in a way that we have; or `several`, for an engine that spreads a model."""
     device = settings.device
     if CARD.fullmatch(device) is None:
         raise StartError(
             f"--device {device!r} is not supported; "
             "one of auto, cpu, cuda, npu, or one card of them, such as npu:1"
         )
-    if settings.num_gpus > 1:
+    if settings.num_gpus > 1 and not several:
         raise StartError(
             f"--num-gpus {settings.num_gpus} is not supported: a worker serves one card; "
             f"start one worker a card, with --device {device.partition(':')[0]}:0 and so on, "
             f"or all of them with danlu up --num-gpus {settings.num_gpus}"
         )
     if settings.gpus:
-        _check_gpus(settings.gpus, device)
+        _check_gpus(settings.gpus, device, several)
 
 
-def _check_gpus(gpus: str, device: str) -> None:
+def _check_upstream(settings: WorkerSettings) -> None:
+    if not settings.upstream_url:
+        raise StartError("--engine upstream needs --upstream-url, such as http://host:port/v1")
+    if settings.upstream_key and settings.upstream_key_file:
+        raise StartError("give --upstream-key or --upstream-key-file, not both")
+
+
+def chosen_quantization(settings: WorkerSettings) -> str | None:
+    """The integers that the weights become; FastChat's flag and ours may not contradict."""
+    if settings.quantization not in (None, *QUANTIZATIONS):  # by a script, past the flag's check
+        raise StartError(
+            f"quantization {settings.quantization!r} is unknown; one of {', '.join(QUANTIZATIONS)}"
+        )
+    if not settings.load_8bit:
+        return settings.quantization
+    if settings.quantization == "int4":
+        raise StartError("--load-8bit and --quantization int4 contradict each other; leave out one")
+    return "int8"
+
+
+def _check_gpus(gpus: str, device: str, several: bool) -> None:
+    if several and CARDS.fullmatch(gpus) and "," in gpus:
+        return
     if not gpus.isdecimal():
         raise StartError(
             f"--gpus {gpus!r} is not supported: a worker serves one card; "

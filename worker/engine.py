@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ..adapters.wire.generation import GenerateBody
-from .job import Job
 from .outbox import Box
 from .shelf import Shelf
+
+J = TypeVar("J")  # what an engine makes of a body; nobody else looks into it
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +17,15 @@ class ModelCard:
     """What the world may know of a loaded model.
 
     `conversation` is its FastChat conversation template in wire form; `parameters` the fields of a
-    generation body that its engine honours.
+    generation body that its engine honours, `names` what the engine found its model to be called:
+    a worker that was given no names serves it under these.
     """
 
     context_length: int
     conversation: dict[str, Any]
     parameters: frozenset[str]
     embeddings: bool
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,14 @@ class Embeddings:
     tokens: int
 
 
-class Engine(Protocol):
-    """Owns the model and the device. Every method may be called from any thread, none blocks long.
+class Engine(Protocol[J]):
+    """Owns the model and the device. Every method may be called from any thread, none but `count`
+    blocks long.
 
-    `adapters` are those that it serves beside the model, None where it can serve none. `admit` and
-    `count` are host work of milliseconds; they raise BadRequest and its kin. `lost` is
-    done once the device is lost: whatever is asked after that ends with DeviceLost.
+    `adapters` are those that it serves beside the model, None where it can serve none. `admit` is
+    host work of milliseconds; it raises BadRequest and its kin. `count` may ask another server: it
+    is for threads that may wait. `lost` is done once the device is lost: whatever is asked after
+    that ends with DeviceLost.
     """
 
     card: ModelCard
@@ -47,11 +52,11 @@ class Engine(Protocol):
     @property
     def adapters(self) -> Shelf | None: ...
 
-    def admit(self, body: GenerateBody) -> Job:
-        """The job that `body` asks for; raises BadRequest, OutOfRange or PromptTooLong."""
+    def admit(self, body: GenerateBody) -> J:
+        """The job that `body` asks for, in the engine's own form; raises BadRequest and its kin."""
         ...
 
-    def submit(self, job: Job, box: Box) -> None:
+    def submit(self, job: J, box: Box) -> None:
         """Take the job; its box is closed once, by the engine, whatever happens."""
         ...
 
@@ -72,6 +77,9 @@ class Engine(Protocol):
         ...
 
 
-def served_names(model: Sequence[str], engine: Engine) -> tuple[str, ...]:
+AnyEngine: TypeAlias = Engine[Any]
+
+
+def served_names(model: Sequence[str], engine: AnyEngine) -> tuple[str, ...]:
     """The names that may be asked for now: the model's own, and those with an adapter."""
     return tuple(model) if engine.adapters is None else engine.adapters.names

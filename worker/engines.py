@@ -1,21 +1,40 @@
-"""The engine for a worker's settings. What engines stand on is imported when one is asked for."""
+"""The engine for a worker's settings: chosen by name, and only the chosen one is imported."""
+
+from collections.abc import Callable
+from importlib import import_module
 
 from ..adapters.errors import StartError
-from .engine import Engine
+from .engine import AnyEngine
 from .loading import Progress
 from .settings import WorkerSettings
 
+Load = Callable[[WorkerSettings, Progress], AnyEngine]
 
-def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
+ENGINES = {  # --engine: the module whose load_engine makes it
+    "auto": "local_engines",
+    "batching": "local_engines",
+    "thread": "local_engines",
+    "upstream": "upstream.loading",
+    "vllm": "vllm.loading",
+}
+
+
+def load_engine(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     """Takes seconds for the libraries and minutes for a model; raises StartError.
 
-    Call it on a thread that does nothing else: it is bound to the device.
+    Call it on a thread that does nothing else: it may be bound to the device.
     """
     progress.set(0.0, "importing libraries")
+    return loader(settings.engine)(settings, progress)
+
+
+def loader(name: str) -> Load:
+    """What makes the engine of that name, `auto` included."""
+    module = ENGINES[name]
     try:
-        from .local_engines import load_engine
+        load: Load = import_module(f".{module}", __package__).load_engine
     except ModuleNotFoundError as exc:
         raise StartError(
             f"{exc.name} is not installed; the worker's packages come with danlu[worker]"
         ) from exc
-    return load_engine(settings, progress)
+    return load

@@ -14,6 +14,7 @@ from ..adapters.errors import ServeError
 from .answer import Answer
 from .draw import Choice, Draw
 from .forward import Forward
+from .grammar import Grammar
 from .job import Job, Piece
 from .logprobs import scored
 from .sampler import Sampler
@@ -29,7 +30,10 @@ class Reader(Protocol):
 
 
 class Generation:
-    """One job on one model. `wanted` is asked before every step: False ends it without a word."""
+    """One job on one model. `wanted` is asked before every step: False ends it without a word.
+
+    `grammar` is the place before the answer's first token, where the job has one to follow.
+    """
 
     def __init__(
         self,
@@ -37,10 +41,12 @@ class Generation:
         model: PreTrainedModel,
         vocabulary: Vocabulary,
         *,
+        grammar: Grammar | None = None,
         wanted: Callable[[], bool] = lambda: True,
         interval: int = 1,
     ) -> None:
         self._job = job
+        self._grammar = grammar
         self._wanted = wanted
         self._forward = Forward(model, torch.tensor(job.prompt_ids, device=model.device))
         self._answer = Answer(job, vocabulary, interval)
@@ -58,9 +64,11 @@ class Generation:
         sampler = self._sampler(logits)
         while True:
             # 2. choose
-            choice = _only(sampler.choose(logits.unsqueeze(0), [SLOT]))
+            choice = self._choose(sampler, logits)
             # 3. spell
-            finish = self._answer.add(choice)
+            finish = self._answer.add(
+                choice, ended=self._grammar is not None and self._grammar.finished
+            )
             # 4. publish
             if (piece := self._answer.piece(finish)) is not None:
                 box.put(piece)
@@ -88,6 +96,15 @@ class Generation:
                 choices += scored(rows, following, top or 0)
             last = rows[-1]
         return None
+
+    def _choose(self, sampler: Sampler, logits: Tensor) -> Choice:
+        """The next token, one that the grammar allows."""
+        rows, grammar = logits.unsqueeze(0), self._grammar
+        if grammar is None:
+            return _only(sampler.choose(rows, [SLOT]))
+        choice = _only(sampler.choose(rows, [SLOT], {SLOT: grammar.mask().to(rows.device)}))
+        grammar.accept(choice.token)
+        return choice
 
     def _sampler(self, logits: Tensor) -> Sampler:
         job, size = self._job, logits.shape[-1]

@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..adapters.errors import Overloaded
 from ..adapters.models.loading import LoadedModel
 from .adapter import Adapter
 from .admission import HONOURED, Admission, only_the_model
 from .embedding import Embedder
 from .engine import ModelCard
 from .glm_prompting import prompting_for
+from .grammar import FIELD, Grammar, Grammars
+from .job import Job
 from .vocabulary import Vocabulary
+
+RETRY = 2  # seconds after which one who was turned away may try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,10 @@ class Hosted:
         self.prompting = prompting_for(
             loaded.tokenizer, self.vocabulary, manner.conv_template, loaded.context_length
         )
+        self._grammars = Grammars(loaded.tokenizer, loaded.vocabulary, loaded.end_ids)
         self.admission = Admission(
             self.prompting,
+            self._grammars,
             context_length=loaded.context_length,
             vocabulary=loaded.vocabulary,
             end_ids=loaded.end_ids,
@@ -64,10 +71,24 @@ class Hosted:
         self.card = ModelCard(
             context_length=loaded.context_length,
             conversation=self.prompting.conversation,
-            parameters=HONOURED,
+            parameters=HONOURED if self._grammars.possible else HONOURED - {FIELD},
             embeddings=True,
         )
+
+    def begun(self, job: Job) -> Grammar | None:
+        """The beginning of the grammar that the job's answer must follow."""
+        return None if job.grammar is None else self._grammars.begin(job.grammar)
 
     def count(self, text: str) -> int:
         """Tokens of `text`, special prefix tokens included."""
         return self.prompting.count(text) if text else 0
+
+
+def crowded(manner: Manner, concurrency: int, queue: int) -> Overloaded | None:
+    """The refusal of one more request, where so many run and wait that no more may wait."""
+    if manner.waiting is None or queue < concurrency + manner.waiting:
+        return None
+    return Overloaded(
+        f"{concurrency} requests run and {queue - concurrency} wait; try again later",
+        retry_after=RETRY,
+    )

@@ -18,7 +18,7 @@ from ..adapters.host.serving import Listener, serve, tls_from
 from ..adapters.host.systemd import notify
 from .address import derived_address, unreachable_for
 from .app import build_app
-from .engine import Engine, served_names
+from .engine import AnyEngine, served_names
 from .loading import Loading, Progress
 from .registration import Identity, registered
 from .settings import WorkerSettings
@@ -37,7 +37,7 @@ class End(Enum):
     LOST = "without its device; it is to be started again"
 
 
-Loader = Callable[[WorkerSettings, Progress], Engine]
+Loader = Callable[[WorkerSettings, Progress], AnyEngine]
 
 
 async def host(
@@ -106,7 +106,7 @@ class _Life:
         log.info("listening address=%s", self._address)
         return serving
 
-    async def load(self, load: Loader) -> Engine | None:
+    async def load(self, load: Loader) -> AnyEngine | None:
         """The engine, or None if a stop came first: loading cannot be interrupted, only left."""
         started = time.perf_counter()
         progress = self._loading.progress
@@ -127,11 +127,11 @@ class _Life:
         self._loading.finish(engine)
         return engine
 
-    async def be_known(self, engine: Engine) -> None:
+    async def be_known(self, engine: AnyEngine) -> None:
         """In the controllers' registries until the stop, or until the device is lost."""
         loop = asyncio.get_running_loop()
         engine.lost.add_done_callback(lambda _: _tell(loop, self._stopping))
-        names = self._settings.names
+        names = self._settings.names or engine.card.names
         notify("READY=1\nSTATUS=serving " + ", ".join(names))
         controllers = () if self._settings.no_register else self._settings.controller_address
         for controller in unreachable_for(self._address, controllers):
@@ -148,9 +148,9 @@ class _Life:
         self._stopping.set()
 
 
-def _in_a_thread(work: Callable[[], Engine]) -> "Future[Engine]":
+def _in_a_thread(work: Callable[[], AnyEngine]) -> "Future[AnyEngine]":
     """A thread of its own, and a daemon: a stop must not wait minutes for a model to load."""
-    future: Future[Engine] = Future()
+    future: Future[AnyEngine] = Future()
 
     def run() -> None:
         try:
@@ -167,7 +167,7 @@ def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
         loop.call_soon_threadsafe(event.set)
 
 
-async def _result(future: "Future[Engine]") -> Engine:
+async def _result(future: "Future[AnyEngine]") -> AnyEngine:
     return await asyncio.wrap_future(future)
 
 
@@ -176,4 +176,5 @@ def _reason(settings: WorkerSettings, exc: Exception) -> StartError | DeviceLost
         return exc
     log.error("loading failed", exc_info=exc)
     words = (str(exc).splitlines() or [""])[0] or "no reason given"
-    return StartError(f"cannot load {settings.model_path!r}: {type(exc).__name__}: {words}")
+    what = settings.model_path or settings.upstream_url
+    return StartError(f"cannot load {what!r}: {type(exc).__name__}: {words}")

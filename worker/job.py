@@ -44,7 +44,9 @@ class Job:
     context. `logprobs` is the number of alternatives a position, None for no log-probabilities.
     `echo` is the text to put before the answer, empty for none. An answer that `continues` its
     prompt keeps the space that its first word begins with. One that is `finished` gets the finish
-    that ChatGLM2 gives an answer in a conversation. `adapter` is what the model is tuned with.
+    that ChatGLM2 gives an answer in a conversation. `grammar` is what the answer follows, checked,
+    None for any text; an answer that follows one ends with it. `adapter` is what the model is tuned
+    with.
     """
 
     prompt_ids: tuple[int, ...]
@@ -57,6 +59,7 @@ class Job:
     echo: str = ""
     continues: bool = False
     finished: bool = False
+    grammar: str | None = None
     adapter: Adapter = BASE
 
 

@@ -26,13 +26,13 @@ def room(memory: int, token_bytes: int, length: int, concurrency: int) -> Room:
     tokens = memory // token_bytes
     rows = tokens // length
     if rows - 1 < min(FEWEST, concurrency):
-        fewest = min(FEWEST, concurrency)
+        fewest, shortest = min(FEWEST, concurrency), min(SHORTEST, length)
         length = min(length, tokens // (fewest + 1))
         rows = fewest + 1
-        if length < SHORTEST:
+        if length < shortest:
             raise StartError(
                 f"{memory / GIB:.1f} GiB are free for the memory of answers, and {fewest} of them "
-                f"with {SHORTEST} tokens each need {token_bytes * SHORTEST * rows / GIB:.1f}; "
+                f"with {shortest} tokens each need {token_bytes * shortest * rows / GIB:.1f}; "
                 "take a smaller model, or a smaller --dtype"
             )
     slots = min(rows - 1, 2 * concurrency)

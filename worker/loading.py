@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..adapters.errors import NotReady
-from .engine import Engine
+from .engine import AnyEngine
 
 State = Literal["loading", "ready", "stopping"]
 Show = Callable[[float, str], None]
@@ -39,10 +39,10 @@ class Loading:
 
     def __init__(self, progress: Progress | None = None) -> None:
         self.progress = progress or Progress()
-        self._engine: Engine | None = None
+        self._engine: AnyEngine | None = None
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> AnyEngine:
         """The engine that takes requests; raises NotReady before it is loaded and once it stops."""
         if self._engine is None or self.progress.state == "stopping":
             raise self.refusal()
@@ -56,7 +56,7 @@ class Loading:
         done = f"{progress.fraction:.0%}" + (f", {progress.detail}" if progress.detail else "")
         return NotReady(f"the model is still loading ({done}); try again soon", retry_after=5)
 
-    def finish(self, engine: Engine) -> None:
+    def finish(self, engine: AnyEngine) -> None:
         """The engine is loaded: serve it."""
         assert self._engine is None, "a worker loads one engine"
         self._engine = engine
@@ -70,7 +70,7 @@ class Loading:
         self.progress.detail = ""
 
 
-def loaded(engine: Engine) -> Loading:
+def loaded(engine: AnyEngine) -> Loading:
     """A worker whose engine is there already."""
     loading = Loading()
     loading.finish(engine)

@@ -8,7 +8,7 @@ from ..adapters.errors import ServeError, StartError
 from ..adapters.models.loading import LoadedModel
 from .adapter_paths import named_paths
 from .batching_engine import BatchingEngine
-from .engine import Engine
+from .engine import AnyEngine
 from .hosted import Manner
 from .kv_cache import slot_bytes
 from .kv_room import GIB, Room, room
@@ -20,12 +20,13 @@ from .weights import load
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = 8 * GIB  # bytes that may be free, where the system does not tell
 CONCURRENCY = 16  # requests in a batch, where nothing is said
 SHARE = {"cpu": 0.5}  # of the free memory that answers may take; the host has other uses for it
 USUAL_SHARE = 0.85  # the rest is for what a step computes with
 
 
-def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
+def load_engine(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     """The engine for these settings, its model loaded; raises StartError, or DeviceLost where
     another try may go well. Takes its time.
 
@@ -46,11 +47,11 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> Engine:
 
 def engine_for(
     loaded: LoadedModel, device: Device, settings: WorkerSettings, progress: Progress
-) -> Engine:
+) -> AnyEngine:
     """Called on a thread that is bound to the device, because it may run the model."""
     manner = Manner(
         names=settings.names,
-        concurrency=settings.limit_worker_concurrency or None,
+        concurrency=settings.limit_worker_concurrency,
         waiting=settings.limit_waiting,
         stream_interval=settings.stream_interval,
         conv_template=settings.conv_template,
@@ -115,6 +116,7 @@ def room_for(
     """The room in `gib` GiB, or in the usual share of what is free."""
     kind = device.name.partition(":")[0]
     share = SHARE.get(kind, USUAL_SHARE)
-    memory = device.free_memory() * share if gib is None else gib * GIB
+    free = device.free_memory() or UNKNOWN  # nothing tells it on macOS
+    memory = free * share if gib is None else gib * GIB
     token_bytes = slot_bytes(fit.layers, 1, loaded.model.dtype)
     return room(int(memory), token_bytes, loaded.context_length, concurrency)

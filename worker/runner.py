@@ -60,19 +60,24 @@ class Runner:
             for heads in {keys.shape[1] for keys in cache.keys}
         }
 
-    def run(self, plan: Plan, last: Chosen | None = None) -> Result:
-        """Do the plan's moves and its one forward; `last` are tokens that the host does not know
-        yet."""
-        host = host_step(plan, self._shapes, self._cache.spare, last.rows if last else None)
+    def move(self, plan: Plan) -> None:
+        """Do the plan's moves. If that fails, nobody knows what lies in which slot."""
         with torch.inference_mode():
             for move in plan.moves:
                 self._move(move)
+
+    def run(self, plan: Plan, last: Chosen | None = None) -> Result:
+        """Do the plan's one forward, after its moves. It may be tried again: what it writes, it
+        writes to the same places. `last` are tokens that the host does not know yet."""
+        host = host_step(plan, self._shapes, self._cache.spare, last.rows if last else None)
+        with torch.inference_mode():
             return self._forward(host, last)
 
-    def wipe(self, slot: int) -> None:
-        """Nothing of a sequence that went wrong may stay: a NaN is not masked away."""
+    def wipe(self, sequence: Sequence) -> None:
+        """Nothing of one that went wrong may stay in its slot: a NaN is not masked away."""
         with torch.inference_mode():
-            self._cache.wipe(slot)
+            own = sequence.adapter.entries
+            self._cache.wipe(sequence.seat, own + len(sequence.tokens) + sequence.coming)
 
     def _move(self, move: Move) -> None:
         if isinstance(move, Fill):

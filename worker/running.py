@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError, UnknownModel
 from .answer import Answer
-from .bound_pool import strayed
+from .bound_pool import check_thread
 from .draw import Choice, Draw
 from .failures import Failures
+from .grammar import Grammar
 from .hosted import Hosted
 from .job import Job
 from .logprobs import scored
@@ -31,7 +34,8 @@ Close = Callable[[Box, ServeError | None], None]
 class Request:
     """One job with all that belongs to it.
 
-    `seat` is its place in the sampler, once its prompt is read. `quoted` are the prompt's own
+    `seat` is its place in the sampler, once its prompt is read. `trouble` is why its answer cannot
+    go on, whatever is chosen for it. `quoted` are the prompt's own
     tokens, where an echo is to show what the model made of them.
     """
 
@@ -39,7 +43,9 @@ class Request:
     box: Box
     sequence: Sequence
     answer: Answer
+    grammar: Grammar | None = None
     seat: int | None = None
+    trouble: ServeError | None = None
     quoted: list[Choice] = field(default_factory=list)
 
 
@@ -80,7 +86,7 @@ class Running:
         interval: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._vocabulary = hosted.vocabulary
+        self._hosted = hosted
         self._device, self._failures, self._close = device, failures, close
         self._scheduler, self._runner, self._sampler = scheduler, runner, sampler
         self._pace, self._interval, self._clock = pace, interval, clock
@@ -96,10 +102,6 @@ class Running:
 
     def arrive(self, job: Job, box: Box) -> None:
         """Take a job; it waits for its turn."""
-        if not self.tunings.enter(job.adapter):
-            gone = f"adapter {job.adapter.name!r} was unloaded before the request could begin"
-            self._close(box, UnknownModel(gone, param="model"))
-            return
         quoted = job.logprobs is not None and job.echo != ""
         sequence = Sequence(
             job.prompt_ids,
@@ -107,11 +109,22 @@ class Running:
             most=len(job.prompt_ids) + job.max_new_tokens,
             scored=quoted,
             adapter=job.adapter,
+            awaited=job.grammar is not None,
         )
         self._arrivals += 1
-        answer = Answer(job, self._vocabulary, self._interval)
-        first = [Choice(job.prompt_ids[0])] if quoted else []
-        self._requests[sequence] = Request(job, box, sequence, answer, quoted=first)
+        request = Request(
+            job,
+            box,
+            sequence,
+            Answer(job, self._hosted.vocabulary, self._interval),
+            self._hosted.begun(job),
+            quoted=[Choice(job.prompt_ids[0])] if quoted else [],
+        )
+        if not self.tunings.enter(job.adapter):  # last: nothing may fail once it is counted on
+            gone = f"adapter {job.adapter.name!r} was unloaded before the request could begin"
+            self._close(box, UnknownModel(gone, param="model"))
+            return
+        self._requests[sequence] = request
         self._scheduler.add(sequence)
 
     def step(self) -> None:
@@ -124,6 +137,8 @@ class Running:
         for request in tuple(self._requests.values()):
             if request.box.abandoned:
                 self._end(request)
+        if not self._checked():
+            return
         # 2. schedule
         plan = self._scheduler.plan(self._pace.budget(self._scheduler.decoding))
         # 3. run
@@ -142,22 +157,36 @@ class Running:
         for request in tuple(self._requests.values()):
             self._end(request, error, keep=False)
 
+    def _checked(self) -> bool:
+        """Whether the thread is on its device: one that strayed would go on upon another card."""
+        try:
+            check_thread(self._device)
+        except Exception as exc:
+            self.end_all(self._failures.explained(exc))
+            return False
+        return True
+
     def _launch(self, plan: Plan, before: Flight | None) -> ServeError | None:
         """Put the step on its way; what went wrong, if it did."""
-        started = self._clock()
+        started, moved = self._clock(), False
         try:
-            self._check_thread()
+            self._runner.move(plan)
+            moved = True
             result = self._runner.run(plan, before.chosen if before else None)
             self._score(result)
             draw = self._choose(plan, result)
         except Exception as exc:
-            return self._failures.explained(exc)
-        self._scheduler.done(plan)
-        for sequence in plan.due:
-            sequence.coming += 1
-        ahead = self._device.asynchronous and (draw is None or draw.final_without_read)
-        self._flight = Flight(plan, draw, started, may_stay=ahead)
-        return None
+            failed = self._failures.explained(exc)
+        else:
+            self._scheduler.done(plan)
+            for sequence in plan.due:
+                sequence.coming += 1
+            ahead = self._device.asynchronous and (draw is None or draw.final_without_read)
+            self._flight = Flight(plan, draw, started, may_stay=ahead)
+            return None
+        if not moved:
+            self._end_seated(failed)
+        return failed
 
     def _land(self, flight: Flight) -> None:
         """Hand out what a step has chosen, to those who are still there."""
@@ -182,18 +211,14 @@ class Running:
             flight.plan, failed, everybody=True
         )  # out here the failure and its tensors are let go
 
-    def _check_thread(self) -> None:
-        """A thread that lost its device's context would go on upon another card."""
-        found = self._device.where()
-        if found != self._device.name:
-            self._device.bind_thread()  # for the next step, which looks again
-            raise strayed(found, self._device.name)
-
     def _choose(self, plan: Plan, result: Result) -> Draw | None:
         due = [self._requests[sequence] for sequence in plan.due]
         if not due:
             return None
-        return self._sampler.choose(result.due, [self._seated(request) for request in due])
+        seats = [self._seated(request) for request in due]
+        masks = {seat: _mask(request) for seat, request in zip(seats, due, strict=True)}
+        allowed = {s: mask.to(result.due.device) for s, mask in masks.items() if mask is not None}
+        return self._sampler.choose(result.due, seats, allowed)
 
     def _seated(self, request: Request) -> int:
         if request.seat is None:
@@ -214,18 +239,23 @@ class Running:
         for chunk, logits in result.scored:
             request = self._requests[chunk.sequence]
             following = request.job.prompt_ids[chunk.start + 1 : chunk.end + 1]
-            request.quoted += scored(logits, following, request.job.logprobs or 0)
+            try:
+                found = scored(logits, following, request.job.logprobs or 0)
+            except ServeError as exc:
+                request.trouble = exc
+                continue
+            request.quoted[chunk.start + 1 :] = found  # a step may be run a second time
             if chunk.last:
                 request.answer.quote(request.quoted)
 
     def _publish(self, request: Request, choice: Choice | ServeError) -> None:
-        if isinstance(choice, ServeError):
-            self._runner.wipe(request.sequence.seat)
-            self._end(request, choice, keep=False)
+        trouble = request.trouble or (choice if isinstance(choice, ServeError) else None)
+        if trouble is not None or isinstance(choice, ServeError):
+            self._end(request, trouble, keep=False)
             return
         request.sequence.tokens.append(choice.token)
         try:
-            finish = request.answer.add(choice)
+            finish = request.answer.add(choice, ended=_ended(request, choice))
             piece = request.answer.piece(finish)
         except Exception as exc:
             self._end(request, self._failures.explained(exc))
@@ -245,15 +275,45 @@ class Running:
         there = [sequence for sequence in concerned if sequence in self._requests]
         there.sort(key=lambda s: (not s.decoding, s.order))
         one = isinstance(error, OutOfMemory) and not everybody
+        self._device.release_memory()
         for sequence in there[-1:] if one else there:
             self._end(self._requests[sequence], error, keep=False)
-        self._device.release_memory()
+
+    def _end_seated(self, error: ServeError) -> None:
+        """Nobody knows any more what lies in which slot."""
+        for request in tuple(self._requests.values()):
+            if request.sequence.slot is not None:
+                self._end(request, error, keep=False)
+        self._scheduler.forget()
 
     def _end(self, request: Request, error: ServeError | None = None, *, keep: bool = True) -> None:
-        self._scheduler.remove(request.sequence, keep=keep)
+        """The request is over. Its tokens' keys and values are kept for prompts to come, once a
+        token has shown that they are numbers; if not, nothing of them may stay."""
+        sequence = request.sequence
+        keep = keep and len(sequence.tokens) > len(sequence.prompt)
+        if sequence.slot is not None and not keep and not self._failures.lost.done():
+            self._runner.wipe(sequence)
+        self._scheduler.remove(sequence, keep=keep)
         if request.seat is not None:
             self._sampler.leave(request.seat)
             self._seats.append(request.seat)
-        del self._requests[request.sequence]
+        del self._requests[sequence]
         self.tunings.leave(request.job.adapter)
         self._close(request.box, error)
+
+
+def _mask(request: Request) -> Tensor | None:
+    """What the request's grammar allows; one that cannot be followed troubles nobody else."""
+    try:
+        return None if request.grammar is None else request.grammar.mask()
+    except ServeError as exc:
+        request.trouble = exc
+        return None
+
+
+def _ended(request: Request, choice: Choice) -> bool:
+    """Whether nothing can follow the token where the answer follows a grammar."""
+    if request.grammar is None:
+        return False
+    request.grammar.accept(choice.token)
+    return request.grammar.finished

@@ -74,14 +74,10 @@ class Sampler:
             produced=len(produced),
         )
 
-    @torch.inference_mode()
     def leave(self, slot: int) -> None:
-        """Forget all that is known of the slot's sequence."""
-        row = self._rows.pop(slot)
+        """Forget the slot's sequence; whoever joins next overwrites what the device has of it."""
+        del self._rows[slot]
         self._batch = None  # its tensors are the row's too
-        if penalised(row.sampling):
-            self._prompts.write(slot, ())
-            self._answers.write(slot, ())
 
     def plain(self, slot: int) -> bool:
         """Whether several of its tokens may be chosen at once, each `ahead` of the one before.
@@ -186,7 +182,7 @@ class Sampler:
             doubts.append(Doubt(group.some, mine, group.limits, chances, group.way, beyond, space))
         elif mine is not scores:
             space.give(mine)
-        return tokens.clamp(max=self._vocabulary - 1)  # a row of NaN must not break the next step
+        return tokens.clamp(max=self._vocabulary - 1)  # of a row of no numbers it may be padding
 
     def _record(self, batch: Batch, tokens: Tensor) -> None:
         if batch.penalised is not None:

@@ -91,6 +91,10 @@ class Scheduler:
         else:
             self._waiting.remove(sequence)
 
+    def forget(self) -> None:
+        """What lies in slots that nobody owns is not to be trusted."""
+        self._slots.forget()
+
     def plan(self, budget: int) -> Plan:
         """The next step, which reads at most `budget` tokens of prompts."""
         moves = self._seat()

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..adapters.host.settings import knob, settings_from
 from ..adapters.wire.conversation import VERSIONS
 from ..adapters.wire.generation import SEEDS
+from .upstream.dialects import NAMES
 
 PREFIX = "DANLU_WORKER_"
 
@@ -16,9 +17,40 @@ PREFIX = "DANLU_WORKER_"
 class WorkerSettings:
     """Hosts one model on one device and serves it to a controller."""
 
-    model_path: str = knob("", "directory of a Hugging Face model, or a .gguf file; required")
+    model_path: str = knob(
+        "", "directory of a Hugging Face model, or a .gguf file; required but for an upstream"
+    )
     model_names: tuple[str, ...] = knob(
-        (), "names it is served under; the last part of the path if not given"
+        (),
+        "names it is served under; the last part of the path, or the upstream's own, if not given",
+    )
+    engine: str = knob(
+        "auto",
+        "who computes: this process, all requests in one batch (batching), one by one (thread) or "
+        "as suits the model (auto); an OpenAI-compatible server that runs already (upstream); or a "
+        "vLLM server that the worker starts and ends (vllm)",
+        choices=("auto", "batching", "thread", "upstream", "vllm"),
+    )
+    upstream_url: str = knob("", "the server of --engine upstream, such as http://host:port/v1")
+    upstream_model: str = knob("", "the upstream's name of the model; its only one if not given")
+    upstream_key: str = knob(
+        "", "key for the upstream; a flag shows among processes, a file does not"
+    )
+    upstream_key_file: str = knob("", "file whose first line is the key for the upstream")
+    upstream_dialect: str = knob(
+        "auto",
+        "what the upstream is, which decides what it can be asked; found out if not given",
+        choices=("auto", *NAMES),
+    )
+    upstream_silence: float = knob(
+        600.0, "seconds that the upstream may say nothing while it answers", low=1
+    )
+    upstream_wait: float = knob(
+        1800.0, "seconds that the upstream, or vLLM, gets to start until the worker gives up", low=0
+    )
+    vllm_flags: str = knob(
+        "",
+        "further flags for `vllm serve`, as --vllm-flags='--one --other 2', quoted as in a shell",
     )
     host: str = knob("localhost", "address to listen on; 0.0.0.0 for every network")
     port: int = knob(21002, "port to listen on; 0 for any free one", low=0, high=65535)
@@ -35,12 +67,19 @@ class WorkerSettings:
     )
     device: str = knob("auto", "auto, cpu, cuda, npu, or one card of them, such as npu:1")
     gpus: str = knob("", "number of the card, for --device cuda or npu")
-    num_gpus: int = knob(1, "cards for the model; one worker serves one card", low=1)
+    num_gpus: int = knob(1, "cards for the model; more than one with --engine vllm only", low=1)
     dtype: str | None = knob(
         None,
         "number format of the weights; the device's usual one if not given",
         choices=("float32", "float16", "bfloat16"),
     )
+    quantization: str | None = knob(
+        None,
+        "integers that the weights are packed into while loading; the computing stays in "
+        "bfloat16, or float16 on an NPU",
+        choices=("int8", "int4"),
+    )
+    load_8bit: bool = knob(False, "FastChat's word for --quantization int8")
     chatglm_generation: int | None = knob(
         None, "2 or 3, for a ChatGLM whose config.json does not tell which it is", low=2, high=3
     )
@@ -64,13 +103,10 @@ class WorkerSettings:
     embed_in_truncate: bool = knob(
         False, "cut texts for embeddings that exceed the context, instead of averaging their parts"
     )
-    engine: str = knob(
-        "auto",
-        "batching: all requests in one batch; thread: one by one; auto: what suits the model",
-        choices=("auto", "batching", "thread"),
-    )
-    limit_worker_concurrency: int = knob(
-        0, "requests that run at a time, the rest wait; 0 for what suits the engine", low=0
+    limit_worker_concurrency: int | None = knob(
+        None,
+        "requests that run at a time, the rest wait; as suits the engine if not given",
+        low=1,
     )
     limit_waiting: int = knob(256, "requests that may wait; more are turned away", low=0)
     kv_memory: float | None = knob(
@@ -91,17 +127,19 @@ class WorkerSettings:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that the model is served under."""
-        return self.model_names or (_last_part(self.model_path),)
+        """The names that the model is served under; none where only the upstream can tell."""
+        if self.model_names or not self.model_path:
+            return self.model_names
+        return (last_part(self.model_path),)
 
 
 COMPRESSED = (
-    "weights are served as they lie on disk; take a quantised .gguf file as --model-path instead"
+    "GPTQ and AWQ files are not read; give the model that they were made from, with "
+    "--quantization int4 or int8"
 )
 INTEL = "xFasterTransformer is not part of danlu; leave the flag out"
 REFUSED = {
     "--max-gpu-memory": "a model must fit its one card; take a smaller one or a .gguf file",
-    "--load-8bit": COMPRESSED,
     "--cpu-offloading": "a model must fit its one card; --device cpu runs it without one",
     "--gptq-ckpt": COMPRESSED,
     "--gptq-wbits": COMPRESSED,
@@ -120,7 +158,6 @@ REFUSED = {
 }
 # What FastChat's launchers write for "off": accepted, because it asks for nothing.
 OFF = {
-    "--load-8bit": ("false", "False"),
     "--cpu-offloading": ("false", "False"),
     "--gptq-wbits": ("16",),
     "--gptq-groupsize": ("-1",),
@@ -138,7 +175,7 @@ def worker_settings(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSe
     )
 
 
-def _last_part(path: str) -> str:
+def last_part(path: str) -> str:
     """FastChat's name for a model: the last part of its path; a file goes without its suffix."""
     part = Path(os.path.abspath(path))
     return part.stem if part.suffix == ".gguf" else part.name

@@ -5,6 +5,7 @@ each token by itself, and attention must be the plain one that is plugged in.
 """
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,9 @@ LOOK = 12  # tokens of each of the trial's two texts
 # How far apart results may be, of their spread: what rounding does to them, and little more.
 CLOSE, CLOSE_IN_HALF = 1e-3, 0.1
 # Rotations that depend on how long the longest text of the batch is.
-MOVING_ROPES = ("dynamic", "longrope")
+MOVING_ROPES = {"dynamic", "longrope"}
+# What a model's code raises where it meets what it was not made for; not what a device raises.
+REFUSALS = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError)
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
@@ -58,26 +61,29 @@ def _said_against(model: PreTrainedModel, context_length: int) -> str:
         return "its attention cannot be exchanged"
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         return "it gives all logits or none"
-    kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if kind in MOVING_ROPES:
-        return f"its {kind} rotation depends on the longest text"
-    layers = set(getattr(config, "layer_types", None) or (FULL,))
+    if moving := _rotations(getattr(config, "rope_parameters", None) or {}) & MOVING_ROPES:
+        return f"its {min(moving)} rotation depends on the longest text"
+    layers = set(getattr(config, "layer_types", None) or ())
     if others := layers - {FULL, SLIDING}:
-        return f"it has {sorted(others)[0]} layers"
-    window = getattr(config, "sliding_window", None)
+        return f"it has {min(others)} layers"
+    window = getattr(config, "sliding_window", None)  # of all layers where none is named
     if window is not None and window < context_length and layers != {FULL}:
         return f"its attention sees {window} tokens only"
     return ""
+
+
+def _rotations(parameters: Mapping[str, Any]) -> set[str]:
+    """The types of rotation: there is one, or one for each type of layer."""
+    each = [parameters, *(part for part in parameters.values() if isinstance(part, Mapping))]
+    return {part["rope_type"] for part in each if "rope_type" in part}
 
 
 class Trial:
     """Two texts in one row, each of which sees itself only; remembers the layers' shapes."""
 
     def __init__(self, length: int, device: torch.device) -> None:
-        one = torch.ones(length, length, dtype=torch.bool)
-        none = torch.zeros_like(one)
-        both = torch.cat([torch.cat([one, none], dim=1), torch.cat([none, one], dim=1)])
-        self._mask = both.tril().to(device)
+        text = torch.arange(2 * length, device=device) // length
+        self._mask = (text.unsqueeze(1) == text).tril()
         self.shapes: dict[int, LayerShape] = {}
 
     def attend(
@@ -85,6 +91,8 @@ class Trial:
     ) -> Tensor:
         if key.shape != value.shape:
             raise NotImplementedError("values of another shape than keys")
+        if layer in self.shapes:
+            raise NotImplementedError("a layer that attends twice")
         self.shapes[layer] = LayerShape(key.shape[1], key.shape[3])
         return scaled_dot_product_attention(
             query, key, value, attn_mask=self._mask, scale=scale, enable_gqa=True
@@ -107,7 +115,7 @@ def _tried(model: Any) -> Fit:
                 use_cache=False,
                 step=trial,
             ).logits[0]
-        except (TypeError, NotImplementedError) as exc:
+        except REFUSALS as exc:
             return Fit(reason=f"it cannot be run so: {exc}")
         expected = torch.cat(alone).float()
         apart = float((both.float() - expected).std() / expected.std())

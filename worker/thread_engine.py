@@ -18,7 +18,7 @@ from .bound_pool import BoundPool
 from .engine import Embeddings
 from .failures import Failures, fail, failure
 from .generation import Generation
-from .hosted import Hosted, Manner
+from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .outbox import Box
 from .weights import lost
@@ -50,6 +50,10 @@ class ThreadEngine:
 
     def submit(self, job: Job, box: Box) -> None:
         """The box is closed where the job's future is done, which happens once."""
+        full = crowded(self._manner, self._concurrency, self.queue_length())
+        if full is not None:
+            box.close(full)
+            return
         self._boxes.add(box)
         try:
             future = self._pool.submit(lambda: self._guarded(lambda: self._generate(job, box)))
@@ -89,14 +93,16 @@ class ThreadEngine:
             self._go_on()
             return not box.abandoned
 
-        if wanted():
-            Generation(
-                job,
-                self._hosted.model,
-                self._hosted.vocabulary,
-                wanted=wanted,
-                interval=self._manner.stream_interval,
-            ).run(box)
+        if not wanted():
+            return
+        Generation(
+            job,
+            self._hosted.model,
+            self._hosted.vocabulary,
+            grammar=self._hosted.begun(job),
+            wanted=wanted,
+            interval=self._manner.stream_interval,
+        ).run(box)
 
     def _embed(self, texts: Sequence[str], promise: "Future[Embeddings]") -> Embeddings:
         def before_each() -> None:

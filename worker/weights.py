@@ -29,6 +29,7 @@ def load(settings: WorkerSettings, device: Device, progress: Progress) -> Loaded
             context_length=settings.context_length,
             trust_remote_code=settings.trust_remote_code,
             chatglm_generation=settings.chatglm_generation,
+            quantization=settings.quantization,
             report=lambda fraction, detail: progress.set(READING * fraction, detail),
         )
 

@@ -6,9 +6,8 @@ error 107002 on torch_npu up to 5.0.1; later versions put it on card 0 without a
 
 import ctypes
 import re
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -27,31 +26,45 @@ LOST = re.compile(
 )
 
 
+class Driver(Protocol):
+    def take(self, card: int) -> None:
+        """Bind the calling thread to `card`, if that can be done."""
+        ...
+
+    def bound_card(self) -> int:
+        """The card that the calling thread is bound to, -1 for none."""
+        ...
+
+
 class NPU:
-    """`npu` is the module torch.npu; `bound_card` tells which card the calling thread is bound to,
-    -1 for none."""
+    """`npu` is the module torch.npu; `driver` knows each thread's card."""
 
     fixed_shapes = asynchronous = True
 
-    def __init__(self, npu: Any, index: int, bound_card: Callable[[], int]) -> None:
+    def __init__(self, npu: Any, index: int, driver: Driver) -> None:
         self.name = f"npu:{index}"
         self._npu = npu
         self._index = index
-        self._bound_card = bound_card
+        self._driver = driver
 
     @property
     def bfloat16(self) -> bool:
         return bool(self._npu.is_bf16_supported())  # not by 310P and 910A
 
     def bind_thread(self) -> None:
-        """Also, before any operator runs, ends what is the default of 310P and 910A: compiling
-        each operator for each new shape, which are new at each token of an answer."""
+        """The driver comes first: below CANN 8.3 torch_npu begins on the card that it finds the
+        thread on, and on card 0 where it finds none, whose memory that costs for good.
+
+        Also, before any operator runs, ends what is the default of 310P and 910A: compiling each
+        operator for each new shape, which are new at each token of an answer.
+        """
+        self._driver.take(self._index)
         self._npu.set_device(self._index)
         if not self._npu.is_jit_compile_false():
             self._npu.set_compile_mode(jit_compile=False)
 
     def where(self) -> str:
-        card = self._bound_card()
+        card = self._driver.bound_card()
         return NOWHERE if card < 0 else f"npu:{card}"
 
     def share(self, running: int) -> None:
@@ -96,24 +109,29 @@ class NPUs:
 
     def open(self, index: int) -> Device:
         assert self._torch_npu is not None
-        return NPU(self._torch_npu.npu, index, card_finder(self._torch_npu))
+        return NPU(self._torch_npu.npu, index, ACL(self._torch_npu))
 
 
-def card_finder(torch_npu: Any) -> Callable[[], int]:
-    """What tells a thread's card, -1 for none.
+class ACL:
+    """CANN's own library, asked beside torch_npu for what that one does not tell."""
 
-    The driver knows, and torch_npu remembers; `torch.npu.current_device()` would say 0 for a thread
-    that was never bound. What is remembered outlives a context that somebody took away, and the
-    driver of CANN 8.3 names its default card to a thread that has none: so both are asked, and a
-    thread is bound where they agree. Versions that remember nothing per thread leave the driver.
-    """
-    driver = ctypes.CDLL("libascendcl.so")  # in memory already, since torch_npu is
-    remembered = getattr(torch_npu._C, "_npu_getLocalDevice", None)
+    def __init__(self, torch_npu: Any) -> None:
+        self._acl = ctypes.CDLL("libascendcl.so")  # in memory already, since torch_npu is
+        self._remembered = getattr(torch_npu._C, "_npu_getLocalDevice", None)
 
-    def bound_card() -> int:
+    def take(self, card: int) -> None:
+        """Where that fails torch_npu's own binding does, which says why."""
+        self._acl.aclrtSetDevice(card)
+
+    def bound_card(self) -> int:
+        """The driver knows, and torch_npu remembers; `torch.npu.current_device()` would say 0 for a
+        thread that was never bound. What is remembered outlives a context that somebody took away,
+        and the driver of CANN 8.3 names its default card to a thread that has none: so both are
+        asked, and a thread is bound where they agree. Versions that remember nothing per thread
+        leave the driver.
+        """
         card = ctypes.c_int32()
-        if driver.aclrtGetDevice(ctypes.byref(card)):
+        if self._acl.aclrtGetDevice(ctypes.byref(card)):
             return -1
-        return card.value if remembered is None or remembered() == card.value else -1
-
-    return bound_card
+        agreed = self._remembered is None or self._remembered() == card.value
+        return card.value if agreed else -1

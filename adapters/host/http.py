@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import errno
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ class Answer(Protocol):
     """An HTTP answer whose body is still to be read."""
 
     status: int
+    headers: Mapping[str, str]
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they arrive; raises WorkerLost or WorkerSilent."""
@@ -38,9 +39,13 @@ class Answer(Protocol):
 
 
 class Http:
-    """A pooled HTTP client. Owned by one event loop; opened and closed by `async with`."""
+    """A pooled HTTP client. Owned by one event loop; opened and closed by `async with`.
 
-    def __init__(self) -> None:
+    `headers` go with every request.
+    """
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self._headers = headers or {}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -50,7 +55,7 @@ class Http:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
-            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity", **self._headers},
         )
         return self
 
@@ -76,9 +81,15 @@ class Http:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, body: Any = None, *, silence: float, total: float | None = None
+        self,
+        url: str,
+        body: Any = None,
+        *,
+        silence: float,
+        total: float | None = None,
+        method: str = "POST",
     ) -> AsyncIterator[Answer]:
-        """POST `body` and hand over the answer while it arrives.
+        """Send `body` and hand over the answer while it arrives.
 
         `silence` is the longest wait in seconds for the next byte. Leaving the block before the
         body's end closes the connection, which is how the peer learns that its reader left.
@@ -88,8 +99,8 @@ class Http:
             total=total, sock_connect=CONNECT_TIMEOUT, sock_read=silence
         )
         with _named(url):
-            response = await self._session.post(
-                url, json=body, timeout=timeout, allow_redirects=False
+            response = await self._session.request(
+                method, url, json=body, timeout=timeout, allow_redirects=False
             )
         try:
             yield _AiohttpAnswer(url, response)
@@ -120,6 +131,7 @@ class _AiohttpAnswer:
     def __init__(self, url: str, response: aiohttp.ClientResponse) -> None:
         self._url, self._response = url, response
         self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         with _named(self._url):

@@ -10,8 +10,9 @@ from .chatglm.export import TOKENIZER, export_native, export_original
 from .chatglm.loading import load_chatglm
 from .checkpoint import Checkpoint, checkpoint_at
 from .directory import check_new, new_directory
+from .formats import DTYPES, stated_dtype
 from .gguf import save_as_directory
-from .loading import DTYPES, check_generation, in_one_sentence, load_model, stated_dtype
+from .loading import check_generation, in_one_sentence, load_model
 from .progress import Report, reported
 
 HOST = "cpu"

@@ -25,12 +25,13 @@ from . import facts
 from .chatglm.config import NATIVE, generation_of, is_chatglm, is_original
 from .chatglm.loading import load_chatglm, load_tokenizer
 from .checkpoint import CONFIG, Checkpoint, checkpoint_at
+from .formats import chosen_dtype, chosen_packing, stated_dtype
 from .gguf import load_gguf
 from .progress import Report, reported
+from .weight_only.packing import quantise
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Weights of these were trained for something else; some would load all the same, and babble.
 OTHER_TASKS = (
     "ForMaskedLM",
@@ -63,6 +64,7 @@ def load_model(
     context_length: int | None = None,
     trust_remote_code: bool = False,
     chatglm_generation: int | None = None,
+    quantization: str | None = None,
     report: Report = lambda fraction, detail: None,
 ) -> LoadedModel:
     """The model at `path` on `device`; raises StartError with what is wrong in one sentence.
@@ -74,19 +76,34 @@ def load_model(
     """
     checkpoint = checkpoint_at(path)
     check_generation(checkpoint, chatglm_generation)
+    packing = chosen_packing(
+        checkpoint,
+        device,
+        dtype=dtype,
+        quantization=quantization,
+        chatglm_generation=chatglm_generation,
+    )
+    dtype = str(packing.dtype).removeprefix("torch.") if packing else dtype
     with in_one_sentence(path), reported(report):
         report(0.0, "reading the checkpoint")
-        if checkpoint.gguf:
-            model, tokenizer = load_gguf(path, chosen_dtype(dtype, device, None))
-        elif is_chatglm(checkpoint.config):
+        if is_chatglm(checkpoint.config):
             wanted = chosen_dtype(dtype, device, stated_dtype(checkpoint.config))
             generation = generation_of(checkpoint.config, chatglm_generation, str(path / CONFIG))
-            tokenizer = load_tokenizer(path, generation)  # first: it takes no minutes
-            model = load_chatglm(
-                path, checkpoint.config, device, wanted, generation=generation, report=report
+            # The tokenizer first: it takes no minutes.
+            tokenizer: PreTrainedTokenizerBase = load_tokenizer(path, generation)
+            model: PreTrainedModel = load_chatglm(
+                path,
+                checkpoint.config,
+                device,
+                wanted,
+                generation=generation,
+                packing=packing,
+                report=report,
             )
         else:
-            model, tokenizer = _load_directory(checkpoint, device, dtype, trust_remote_code)
+            model, tokenizer = _load_other(checkpoint, device, dtype, trust_remote_code)
+            if packing is not None:
+                quantise(model, packing, device, report)
         report(1.0, f"moving to {device}")
         model.to(device)  # type: ignore[arg-type]
     model.train(False)
@@ -114,19 +131,12 @@ def check_generation(checkpoint: Checkpoint, wanted: int | None) -> None:
         raise StartError(f"{flag} does not fit: {path} was written as ChatGLM{found}; leave it out")
 
 
-def stated_dtype(config: dict[str, Any]) -> torch.dtype | None:
-    """The number format that a config.json names, by its older or its newer word for it."""
-    return DTYPES.get(str(config.get("torch_dtype") or config.get("dtype")))
-
-
-def chosen_dtype(wanted: str | None, device: str, stated: torch.dtype | None) -> torch.dtype:
-    """What was asked for; else float32 on the host, which has no fast halves everywhere; else the
-    checkpoint's own, with float16 for one that states none or a full one."""
-    if wanted is not None:
-        return DTYPES[wanted]
-    if device == "cpu":
-        return torch.float32
-    return torch.bfloat16 if stated == torch.bfloat16 else torch.float16
+def _load_other(
+    checkpoint: Checkpoint, device: str, dtype: str | None, trust_remote_code: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if checkpoint.gguf:
+        return load_gguf(checkpoint.path, chosen_dtype(dtype, device, None))
+    return _load_directory(checkpoint, device, dtype, trust_remote_code)
 
 
 def _load_directory(

@@ -111,8 +111,12 @@ class EmbeddingsBody(BaseModel):
 
 
 def error_frame(exc: ServeError) -> dict[str, Any]:
-    """An error as a frame: FastChat's banner with the cause in brackets, and the number."""
-    return {"text": f"{SERVER_ERROR_MSG}\n\n({exc})", "error_code": exc.code}
+    """An error as a frame: FastChat's banner with the cause in brackets, and the number.
+
+    `retry_after`, in seconds, is ours; FastChat's readers pass it over.
+    """
+    frame = {"text": f"{SERVER_ERROR_MSG}\n\n({exc})", "error_code": exc.code}
+    return frame if exc.retry_after is None else {**frame, "retry_after": exc.retry_after}
 
 
 def error_in(frame: dict[str, Any]) -> ServeError | None:
@@ -124,4 +128,7 @@ def error_in(frame: dict[str, Any]) -> ServeError | None:
     cause = text.removeprefix(SERVER_ERROR_MSG).strip()
     if cause.startswith("(") and cause.endswith(")"):
         cause = cause[1:-1]
-    return from_code(code, cause or f"the worker reported error {code}")
+    error = from_code(code, cause or f"the worker reported error {code}")
+    after = frame.get("retry_after")
+    error.retry_after = after if isinstance(after, int) and 0 <= after <= MOST else None
+    return error

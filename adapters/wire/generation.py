@@ -5,11 +5,13 @@ ours beside them: `messages` or `prompt_token_ids` in place of `prompt`, `delta`
 carry only what is new. Every field is honoured or refused by name; none is ignored.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
@@ -56,8 +58,19 @@ def _token_ids(bias: dict[str, float]) -> dict[str, float]:
     return bias
 
 
+def _schema(value: Any) -> Any:
+    """A JSON schema may be given as its text, as vLLM's clients do."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as exc:
+        raise PydanticCustomError("json", "it is not JSON: {why}", {"why": str(exc)}) from exc
+
+
 Text = Annotated[str, AfterValidator(valid_unicode)]
-StopText = Annotated[str, Field(min_length=1), AfterValidator(valid_unicode)]
+SomeText = Annotated[str, Field(min_length=1), AfterValidator(valid_unicode)]
+Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 TopK = Annotated[int, Field(le=MAX_TOKEN_ID, description="-1 is off"), AfterValidator(_top_k)]
 LogitBias = Annotated[
@@ -72,6 +85,42 @@ class Message(BaseModel):
 
     role: Literal["system", "user", "assistant"]
     content: Text
+
+
+class Structure(BaseModel):
+    """What an answer must look like; exactly one of the fields is given.
+
+    `json` is a JSON schema, `json_object` true for any JSON object, `regex` what the whole answer
+    matches, `choice` all the answers there are, `grammar` one in Lark's or in GBNF's notation.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    json_schema: Schema | None = Field(default=None, alias="json")  # `json` is pydantic's own
+    json_object: bool | None = None
+    regex: SomeText | None = None
+    choice: list[SomeText] | None = Field(default=None, min_length=1, fail_fast=True)
+    grammar: SomeText | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Structure":
+        given = self.given
+        if len(given) != 1:
+            raise PydanticCustomError(
+                "refused",
+                "'structured_outputs' takes one of {names}, and {given} given",
+                {
+                    "names": "json, json_object, regex, choice and grammar",
+                    "given": f"{' and '.join(given)} are" if given else "none is",
+                },
+            )
+        return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that ask for something, by the names that they have on the wire."""
+        told = self.model_dump(by_alias=True, exclude_none=True)
+        return {name: value for name, value in told.items() if value is not False}
 
 
 class GenerateBody(BaseModel):
@@ -98,11 +147,12 @@ class GenerateBody(BaseModel):
     logit_bias: LogitBias | None = None
     max_new_tokens: int = Field(default=256, ge=1, le=MAX_TOKENS)
     min_tokens: int = Field(default=0, ge=0, le=MAX_TOKENS)
-    stop: StopText | list[StopText] | None = None
+    stop: SomeText | list[SomeText] | None = None
     stop_token_ids: list[TokenId] | None = None
     ignore_eos: bool = False
     seed: int | None = Field(default=None, ge=SEEDS[0], le=SEEDS[1])
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
+    structured_outputs: Structure | None = None
     echo: bool = True
     delta: bool = False
     best_of: Literal[1] | None = None
@@ -130,7 +180,8 @@ class GenerateBody(BaseModel):
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object of this body: what was set, and `echo`, whose default surprises."""
-        return {**self.model_dump(exclude_unset=True, exclude_none=True), "echo": self.echo}
+        said = self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+        return {**said, "echo": self.echo}
 
 
 class Usage(BaseModel):

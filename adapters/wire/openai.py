@@ -18,8 +18,9 @@ from pydantic_core import PydanticCustomError
 
 from .fastchat import Lenient
 from .generation import MAX_LOGPROBS, MAX_TOKEN_ID, MAX_TOKENS, Message, Text, valid_unicode
-from .openai_fields import Given, Label, OnlyIf, Sampling
+from .openai_fields import Given, Label, OnlyIf
 from .openai_messages import ChatMessage, one_user
+from .openai_structure import Structured
 
 MAX_TEXTS = 2048  # prompts or inputs of one request, OpenAI's limit
 NO_TOOLS = "tools and functions are not supported"
@@ -29,7 +30,7 @@ NO_HINT = "this hint cannot be followed"
 Prompt: TypeAlias = str | tuple[int, ...]
 
 
-class ChatRequest(Sampling):
+class ChatRequest(Structured):
     """POST /v1/chat/completions. Without max_tokens an answer may fill the context."""
 
     messages: Annotated[
@@ -47,9 +48,6 @@ class ChatRequest(Sampling):
     tool_choice: Annotated[Any, OnlyIf(NO_TOOLS, ("none", "auto"))] = None
     functions: Annotated[Any, OnlyIf(NO_TOOLS, ([],))] = None
     function_call: Annotated[Any, OnlyIf(NO_TOOLS, ("none", "auto"))] = None
-    response_format: Annotated[
-        Any, OnlyIf("only plain text can be asked for", ({"type": "text"},))
-    ] = None
     modalities: Annotated[Any, OnlyIf(NO_AUDIO, (["text"],))] = None
     audio: Annotated[Any, OnlyIf(NO_AUDIO)] = None
     reasoning_effort: Annotated[Any, OnlyIf("the effort of thinking cannot be set", ("none",))] = (
@@ -125,7 +123,7 @@ IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 PROMPTS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS}]}
 
 
-class CompletionRequest(Sampling):
+class CompletionRequest(Structured):
     """POST /v1/completions. `prompt` is kept as the list of all prompts."""
 
     prompt: Annotated[list[Prompt], PlainValidator(_prompts), WithJsonSchema(PROMPTS)]

@@ -42,6 +42,7 @@ class Generation:
             sampling=_with_logprobs(wanted.sampling(), wanted.alternatives),
             limit=wanted.limit,
             needs=frozenset({"top_logprobs"} if wanted.top_logprobs else ()),
+            called=wanted.called,
         )
         shape = ChatShape(self._head("chatcmpl-", wanted), wanted.alternatives)
         return await self._answer(request, wanted, [ask], shape)
@@ -56,6 +57,7 @@ class Generation:
                 sampling=sampling,
                 limit=wanted.max_tokens,
                 echo=wanted.echo,
+                called=wanted.called,
             )
             for prompt in wanted.prompt
         ]

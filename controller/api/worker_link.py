@@ -1,6 +1,6 @@
 """Speaks to one worker, and hides whether it is danlu's or a stock FastChat one."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -29,7 +29,8 @@ class Ask:
     """One answer that is asked for: a conversation or a prompt, and how to go on from there.
 
     `sampling` holds the fields of a generation body that ask for something; `limit` None stands
-    for what the context has left; `needs` names what else a worker must know to be asked.
+    for what the context has left; `needs` names what else a worker must know to be asked. `called`
+    is what the client has another name for, and that name.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Ask:
     limit: int | None = None
     echo: bool = False
     needs: frozenset[str] = frozenset()
+    called: Mapping[str, str] = field(default_factory=dict)
 
     def numbered(self, index: int) -> Self:
         """The ask for answer `index` to the same prompt: a seed of its own, seed + index."""
@@ -62,7 +64,7 @@ class WorkerLink:
         url = f"{address}/worker_generate_stream"
         async with self._http.stream(url, body, silence=self._timeout) as answer:
             if answer.status != 200:
-                raise _as_asked(reported(url, answer.status, await answer.read()))
+                raise _as_asked(reported(url, answer.status, await answer.read()), ask)
             frames = NewFrames() if profile.deltas else WholeFrames()
             async with aclosing(_pieces(answer, frames)) as pieces:
                 async for piece in pieces:
@@ -152,10 +154,12 @@ async def _pieces(answer: Answer, frames: Frames) -> AsyncGenerator[Piece]:
         yield last
 
 
-def _as_asked(error: ServeError) -> ServeError:
+def _as_asked(error: ServeError, ask: Ask) -> ServeError:
     """What a worker refuses, by the name that the API's clients have for the field."""
-    sentence = str(error).replace("'prompt_token_ids'", "'prompt'")
-    param = "prompt" if sentence != str(error) else error.param
+    sentence, param = str(error), error.param
+    for wire, name in {"prompt_token_ids": "prompt", **ask.called}.items():
+        if f"'{wire}'" in sentence:
+            sentence, param = sentence.replace(f"'{wire}'", f"'{name}'"), name
     return type(error)(sentence, param=param, retry_after=error.retry_after)
 
 
@@ -164,7 +168,8 @@ def _refuse_unknown(profile: Profile, ask: Ask) -> None:
     if not profile.stock:
         known |= {"top_logprobs"} if "logprobs" in known else set()
     model = shown(ask.model)
-    for name in sorted((ask.sampling.keys() | ask.needs) - known):
+    for wire in sorted((ask.sampling.keys() | ask.needs) - known):
+        name = ask.called.get(wire, wire)
         raise BadRequest(
             f"'{name}' is not supported by the worker of model {model!r}; leave it out",
             param=name,

@@ -18,14 +18,21 @@ FULL, LOST = Fault.OUT_OF_MEMORY, Fault.LOST
 
 
 class FakeNPU:
-    """torch.npu's part that is used; `calls` are (thread, card)."""
+    """torch.npu's part that is used, and CANN's; `calls` are (thread, what, card)."""
 
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int]] = []
+    def __init__(self, card: int = -1) -> None:
+        self.calls: list[tuple[int, str, int]] = []
         self.jit = True
+        self._card = card
+
+    def take(self, card: int) -> None:
+        self.calls.append((threading.get_ident(), "take", card))
+
+    def bound_card(self) -> int:
+        return self._card
 
     def set_device(self, index: int) -> None:
-        self.calls.append((threading.get_ident(), index))
+        self.calls.append((threading.get_ident(), "set_device", index))
 
     def is_jit_compile_false(self) -> bool:
         return not self.jit
@@ -61,18 +68,20 @@ def test_a_card_that_is_not_here_is_refused_with_those_that_are(name: str) -> No
         device_named(name)
 
 
-def test_an_npu_binds_the_calling_thread_to_its_own_card() -> None:
+def test_an_npu_binds_the_calling_thread_to_its_own_card_and_asks_the_driver_first() -> None:
     npu = FakeNPU()
-    device = NPU(npu, 3, lambda: 3)
+    device = NPU(npu, 3, npu)
     device.bind_thread()
-    assert (device.name, npu.calls) == ("npu:3", [(threading.get_ident(), 3)])
+    here = threading.get_ident()
+    assert device.name == "npu:3"
+    assert npu.calls == [(here, "take", 3), (here, "set_device", 3)]
     assert device.free_memory() == 10
     assert not npu.jit
 
 
 @pytest.mark.parametrize(("card", "name"), [(3, "npu:3"), (0, "npu:0"), (-1, NOWHERE)])
 def test_an_npu_knows_where_a_thread_is(card: int, name: str) -> None:
-    assert NPU(FakeNPU(), 3, lambda: card).where() == name
+    assert NPU(FakeNPU(), 3, FakeNPU(card)).where() == name
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,7 @@ def test_an_npu_knows_where_a_thread_is(card: int, name: str) -> None:
 def test_an_npus_faults_are_known_by_class_or_by_words(
     exc: Exception, expected: Fault | None
 ) -> None:
-    assert NPU(FakeNPU(), 0, lambda: 0).fault(exc) is expected
+    assert NPU(FakeNPU(), 0, FakeNPU()).fault(exc) is expected
 
 
 def test_an_npu_without_its_library_says_what_is_missing() -> None:

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from danlu.adapters.errors import StartError
 from danlu.adapters.models.gguf import load_gguf, save_as_directory
 from danlu.adapters.models.loading import load_model
+from danlu.adapters.models.weight_only.linear import WeightOnlyLinear
 
 WIDTH, HEADS, LAYERS, INNER = 32, 4, 2, 48
 THETA = 50_000.0
@@ -21,18 +22,20 @@ TOKENS = ["<|im_start|>", "<|im_end|>", *ALPHABET, "12", "ab"]
 CONTROL, NORMAL = 3, 1
 
 
-def write_gguf(path: Path, *, pre: str = "smollm", theta: float = THETA) -> Path:
+def write_gguf(
+    path: Path, *, pre: str = "smollm", theta: float = THETA, width: int = WIDTH
+) -> Path:
     """A Llama of random weights, as llama.cpp's converter would write it."""
     writer: Any = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(64)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(width)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(INNER)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(theta)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_dimension_count(width // HEADS)
     writer.add_vocab_size(len(TOKENS))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
@@ -42,7 +45,7 @@ def write_gguf(path: Path, *, pre: str = "smollm", theta: float = THETA) -> Path
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
     writer.add_chat_template("{% for m in messages %}{{ m.content }}{% endfor %}")
-    _add_weights(writer)
+    _add_weights(writer, width)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -50,22 +53,22 @@ def write_gguf(path: Path, *, pre: str = "smollm", theta: float = THETA) -> Path
     return path
 
 
-def _add_weights(writer: Any) -> None:
+def _add_weights(writer: Any, width: int) -> None:
     random = numpy.random.default_rng(0)
 
     def add(name: str, *shape: int) -> None:
         writer.add_tensor(name, random.normal(0, 0.3, shape).astype(numpy.float32))
 
-    add("token_embd.weight", len(TOKENS), WIDTH)
-    add("output_norm.weight", WIDTH)
+    add("token_embd.weight", len(TOKENS), width)
+    add("output_norm.weight", width)
     for layer in range(LAYERS):
         for norm in ("attn_norm", "ffn_norm"):
-            add(f"blk.{layer}.{norm}.weight", WIDTH)
+            add(f"blk.{layer}.{norm}.weight", width)
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            add(f"blk.{layer}.{part}.weight", WIDTH, WIDTH)
+            add(f"blk.{layer}.{part}.weight", width, width)
         for part in ("ffn_gate", "ffn_up"):
-            add(f"blk.{layer}.{part}.weight", INNER, WIDTH)
-        add(f"blk.{layer}.ffn_down.weight", WIDTH, INNER)
+            add(f"blk.{layer}.{part}.weight", INNER, width)
+        add(f"blk.{layer}.ffn_down.weight", width, INNER)
 
 
 @pytest.fixture
@@ -77,6 +80,19 @@ def test_a_gguf_is_served_like_a_directory(file: Path) -> None:
     loaded = load_model(file, "cpu")
     assert (loaded.context_length, loaded.vocabulary) == (64, len(TOKENS))
     assert loaded.end_ids == {1}
+
+
+def test_the_weights_of_a_gguf_can_be_packed(tmp_path: Path) -> None:
+    """They become dense first, layer by layer; sizes that no kernel takes stay so."""
+    loaded = load_model(write_gguf(tmp_path / "wide.gguf", width=64), "cpu", quantization="int8")
+    packed = [n for n, m in loaded.model.named_modules() if isinstance(m, WeightOnlyLinear)]
+    assert len(packed) == 4 * LAYERS
+    assert loaded.model(torch.tensor([[2, 3]])).logits.isfinite().all()
+
+
+def test_a_gguf_whose_sizes_no_kernel_takes_is_refused_packed(file: Path) -> None:
+    with pytest.raises(StartError, match="has no layer that can be packed; leave --quantization"):
+        load_model(file, "cpu", quantization="int4")
 
 
 def test_numbers_are_split_into_digits_where_the_file_says_so(file: Path, tmp_path: Path) -> None:

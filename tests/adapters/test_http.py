@@ -7,7 +7,12 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from support.registry_plane import until
+from support.served import served
 from support.toy_worker import DIE, HANG, Deed, ToyWorker
 
 from danlu.adapters.errors import (
@@ -48,6 +53,20 @@ async def test_a_post_is_json_both_ways(http: Http, worker: ToyWorker) -> None:
 async def test_a_post_may_have_no_body(http: Http, worker: ToyWorker) -> None:
     await http.post(f"{worker.address}/worker_get_status", timeout=5)
     assert worker.asked == [("/worker_get_status", None)]
+
+
+@pytest.mark.anyio
+async def test_every_request_has_the_headers_that_the_client_was_given() -> None:
+    async def echo(request: Request) -> Response:
+        return JSONResponse({"method": request.method, "key": request.headers["authorization"]})
+
+    app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+    with served(app) as url:
+        async with Http({"Authorization": "Bearer k"}) as http:
+            assert await http.post(url, timeout=5) == {"method": "POST", "key": "Bearer k"}
+            async with http.stream(url, silence=5, method="GET") as answer:
+                assert await answer.read() == b'{"method":"GET","key":"Bearer k"}'
+                assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.anyio

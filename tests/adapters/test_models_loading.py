@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from danlu.adapters.errors import StartError
-from danlu.adapters.models.loading import chosen_dtype, load_model
+from danlu.adapters.models.formats import chosen_dtype
+from danlu.adapters.models.loading import load_model
 
 NO_NETWORK = """
 import sys

@@ -167,7 +167,7 @@ class Terminal:
     ("flags", "sentence"),
     [
         (["--judge-sent-end"], "^--judge-sent-end is not supported: "),
-        (["--load-8bit"], "^--load-8bit is not supported: "),
+        (["--cpu-offloading"], "^--cpu-offloading is not supported: "),
         (["--multiline"], "^--multiline needs --style rich"),
         (["--style", "fancy"], "^--style wants one of simple, rich, programmatic"),
         (["--repetition_penalty", "0"], "repetition_penalty"),

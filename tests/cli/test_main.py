@@ -50,6 +50,7 @@ def test_flags_without_a_command_are_the_terminal_chats(
         ["--demo-chatglm2", "--model-path", "DIR"],
         ["--demo", "--demo-chatglm2"],
         ["--demo", "--demo-chatglm2", "--model-path", "DIR"],
+        ["--upstream-url", "http://up/v1", "--model-path", "DIR"],
     ],
 )
 def test_up_wants_a_model_or_one_of_the_demos(flags: list[str]) -> None:

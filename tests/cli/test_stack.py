@@ -56,6 +56,18 @@ def test_every_flag_of_the_worker_reaches_it_unless_it_is_ours() -> None:
         assert split_flags([flag, "x"]) == ([], [flag, "x"])
 
 
+def test_an_upstream_takes_the_place_of_a_model() -> None:
+    settings = dataclasses.replace(ANY, model_path="", upstream_url="http://up/v1")
+    _, worker, _ = programs(settings, ("--upstream-model", "cat"), seats(settings))
+    assert "--model-path" not in worker.argv
+    begin = worker.argv.index("--engine")
+    assert worker.argv[begin : begin + 4] == (
+        *("--engine", "upstream"),
+        *("--upstream-url", "http://up/v1"),
+    )
+    assert worker.argv[-2:] == ("--upstream-model", "cat")
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED_VARIABLES))
 def test_a_variable_that_takes_a_program_out_of_the_stack_is_refused(name: str) -> None:
     with pytest.raises(StartError, match=f"^{name} is set: "):

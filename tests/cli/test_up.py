@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.processes import STOP, Program, free_port, wait_for
+from support.upstreams import MODEL, TEXTS, an_upstream
 
 from danlu.cli.stack import UpSettings
 from danlu.cli.up import announcement
@@ -125,6 +126,16 @@ def test_the_tiny_chatglm2_is_served_as_it_was_trained(ports: Ports, chatglm2_di
     with Program.ours("danlu.cli", *flags) as program:
         program.wait_until(lambda: f"{name} is served" in program.output, "the stack is served")
         assert ask(ports, "你好", name).startswith("你好👋！我是人工智能助手 ChatGLM2-6B，")
+
+
+def test_an_upstream_is_served_with_page_and_api(ports: Ports) -> None:
+    with an_upstream() as (url, _):
+        flags = ("up", "--upstream-url", url, *HOSTS, *ports.flags())
+        with Program.ours("danlu.cli", *flags) as up:
+            up.wait_until(lambda: f"{MODEL} is served" in up.output, "the stack is served")
+            body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+            answer = httpx.post(f"http://127.0.0.1:{ports.api}/v1/chat/completions", json=body)
+            assert answer.json()["choices"][0]["message"]["content"] == "".join(TEXTS)
 
 
 def test_a_taken_port_is_one_sentence_before_anything_starts(ports: Ports) -> None:

@@ -148,7 +148,11 @@ def test_a_path_that_holds_no_model(
         (["--dtype", "float8"], ["--dtype", "float16"]),
         (["--num-gpus", "2"], ["--num-gpus", "one"]),
         (["--gpus", "0,1"], ["--gpus"]),
-        (["--load-8bit"], ["--load-8bit"]),
+        (["--load-8bit", "--quantization", "int4"], ["--load-8bit", "--quantization", "int4"]),
+        (
+            ["--device", "cpu", "--quantization", "int8", "--dtype", "float32"],
+            ["--quantization int8", "bfloat16", "float32"],
+        ),
         (["--gptq-ckpt", "x"], ["--gptq-ckpt"]),
         (["--limit-worker-concurrency", "0"], ["--limit-worker-concurrency", "at least 1"]),
         (["--limit-worker-concurrency", "many"], ["integer"]),

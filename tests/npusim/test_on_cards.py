@@ -1,63 +1,104 @@
-"""Runs the tests of `cards/` on simulated NPUs: a second pytest, in the environment that has them.
+"""Runs tests on simulated NPUs: a second pytest, in the environment that has them.
 
-Once for each kind of machine, because torch_npu takes other ways with other versions of CANN and
-other chips. Each test over there is a subtest here.
+Those of `cards/`, once for each kind of machine, because torch_npu takes other ways with other
+versions of CANN and other chips; and those of the worker that use a device, on one card while the
+ledger is kept. Each test over there is a subtest here.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.card import VARIABLE
+
+from npusim.ledger import check_ended
+from npusim.machine import of
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = Path(__file__).with_name("cards")
+WORKER = ROOT / "tests" / "worker"
 PYTHON = ROOT / ".venv-npusim" / "bin" / "python"
 PATIENCE = 540  # seconds
 IN_ONE_PROCESS = (
     "test_machine.py",
+    "test_operators.py",
     "test_devices.py",
     "test_worker.py",
     "test_chat.py",
     "test_faults.py",
 )
-MACHINES: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
-    "Ascend 910B4, CANN 8.2": ({"NPUSIM_CANN": "8.2.RC1"}, IN_ONE_PROCESS),
-    "Ascend 910B4, CANN 8.3": (
-        {"NPUSIM_CANN": "8.3.RC1"},
-        (*IN_ONE_PROCESS, "test_stack.py"),
-    ),
-    "Ascend 310P3": (
-        {"NPUSIM_CANN": "8.2.RC1", "NPUSIM_SOC": "Ascend310P3"},
-        ("test_310p.py",),
-    ),
+# What shows that a test file of the worker's uses a device, and that it takes the one it is given.
+USES = re.compile(
+    r"^(import|from) torch\b|devices\.cpu|random_model|smollm2_dir|(tiny|glm)_(model|loaded)", re.M
+)
+ASKS = re.compile(r"^from support\.(card|devices) import", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pytest over there. On the `card`, if one is named, all that touches a device must be."""
+
+    machine: Mapping[str, str]
+    files: Sequence[Path]
+    card: int | None = None
+
+
+def of_cards(*names: str) -> list[Path]:
+    return [CARDS / name for name in names]
+
+
+def of_the_worker() -> list[Path]:
+    """The others never load torch, or its tokenizers only."""
+    return [file for file in sorted(WORKER.glob("test_*.py")) if ASKS.search(file.read_text())]
+
+
+CANN_8_2, CANN_8_3 = {"NPUSIM_CANN": "8.2.RC1"}, {"NPUSIM_CANN": "8.3.RC1"}
+OLD = {**CANN_8_2, "NPUSIM_SOC": "Ascend310P3"}
+RUNS = {
+    "Ascend 910B4, CANN 8.2": Run(CANN_8_2, of_cards(*IN_ONE_PROCESS)),
+    "Ascend 910B4, CANN 8.3": Run(CANN_8_3, of_cards(*IN_ONE_PROCESS)),
+    "the stack, CANN 8.2": Run(CANN_8_2, of_cards("test_stack.py")),
+    "the stack, CANN 8.3": Run(CANN_8_3, of_cards("test_stack.py", "test_full_card.py")),
+    "Ascend 310P3": Run(OLD, of_cards("test_310p.py")),
+    "the worker on card 1, CANN 8.2": Run(CANN_8_2, of_the_worker(), 1),
+    "the worker on card 1, CANN 8.3": Run(CANN_8_3, of_the_worker(), 1),
+    "the worker on card 0, CANN 8.2": Run(CANN_8_2, [WORKER / "test_thread_engine.py"], 0),
 }
 
 
 def test_every_file_of_tests_is_run() -> None:
-    run = {name for _, names in MACHINES.values() for name in names}
-    assert run == {file.name for file in CARDS.glob("test_*.py")}
+    run = {file for each in RUNS.values() for file in each.files}
+    assert run >= set(CARDS.glob("test_*.py"))
+
+
+def test_every_test_of_the_worker_that_uses_a_device_asks_which() -> None:
+    """One that names the host's processor would prove nothing of a card: README.md says how."""
+    using = {file for file in WORKER.glob("test_*.py") if USES.search(file.read_text())}
+    assert using <= set(of_the_worker())
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the simulated NPU needs g++ to be built")
-@pytest.mark.parametrize("machine", MACHINES)
-def test_on_simulated_cards(machine: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
+@pytest.mark.parametrize("name", RUNS)
+def test_on_simulated_cards(name: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
     if not PYTHON.exists():
         pytest.fail(f"{PYTHON} is missing: run scripts/test-needs", pytrace=False)
-    environ, names = MACHINES[machine]
-    report = tmp_path / "report.xml"
+    run, report, states = RUNS[name], tmp_path / "report.xml", tmp_path / "states"
+    states.mkdir()
     done = subprocess.run(
         [
             *(str(PYTHON), "-m", "pytest", "-q", f"--junit-xml={report}", "-p", "no:cacheprovider"),
-            *("--timeout", str(PATIENCE), *(str(CARDS / name) for name in names)),
+            *("--timeout", str(PATIENCE), *map(str, run.files)),
         ],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environ},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment(run, states)},
         capture_output=True,
         text=True,
         timeout=PATIENCE + 30,
@@ -69,6 +110,23 @@ def test_on_simulated_cards(machine: str, tmp_path: Path, subtests: pytest.Subte
         with subtests.test(msg=f"{case.get('classname')}::{case.get('name')}"):
             _judge(case)
     assert done.returncode in (0, 1), _told(done)
+    if run.card is not None:
+        with subtests.test(msg="the ledgers of all processes"):
+            check_ledgers(states, run.card)
+
+
+def environment(run: Run, states: Path) -> dict[str, str]:
+    if run.card is None:
+        return dict(run.machine)
+    kept = {"NPUSIM_MODE": "strict", "NPUSIM_STATE": str(states)}
+    return {**run.machine, **kept, VARIABLE: f"npu:{run.card}"}
+
+
+def check_ledgers(states: Path, card: int) -> None:
+    machines = [of(states, int(file.name)) for file in states.iterdir()]
+    assert any(machine.card[card].peak for machine in machines), "nobody touched the card"
+    for machine in machines:
+        check_ended(machine, card)
 
 
 def _judge(case: ET.Element) -> None:

@@ -63,6 +63,7 @@ class Batch:
             if plan.idle:
                 return
             self.plans.append(plan)
+            self._runner.move(plan)
             result = self._runner.run(plan)
             self._scheduler.done(plan)
             for sequence, row in zip(plan.due, result.due, strict=True):

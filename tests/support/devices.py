@@ -1,4 +1,4 @@
-"""A device that remembers which threads were bound to it, and checks who runs a model."""
+"""The tests' device, that remembers which threads were bound to it and knows who runs a model."""
 
 import threading
 from collections.abc import Callable
@@ -6,33 +6,36 @@ from typing import Any
 
 from torch import nn
 
-from danlu.adapters.devices.device import NOWHERE
+from danlu.adapters.devices.device import NOWHERE, device_named
 from danlu.adapters.devices.fault import Fault
+
+from .card import card
 
 
 class FakeDevice:
-    """The host, as a card would be: only bound threads may use it."""
-
-    name = "cpu"
+    """Only bound threads may use it, the host too; its faults are told by words."""
 
     def __init__(
         self, *, broken: bool = False, bfloat16: bool = True, like_a_card: bool = False
     ) -> None:
+        self.name = card()
         self.bfloat16 = bfloat16
         self.fixed_shapes = self.asynchronous = like_a_card
         self.bound: list[int] = []  # a thread's number each time it is bound
         self.users: set[int] = set()  # the threads that ran a watched model
         self.released = 0
         self.on_release: Callable[[], object] = lambda: None
+        self._real = device_named(self.name)
         self._broken = broken
 
     def bind_thread(self) -> None:
         if self._broken:
             raise RuntimeError("error code is 507033")
+        self._real.bind_thread()
         self.bound.append(threading.get_ident())
 
     def where(self) -> str:
-        return self.name if threading.get_ident() in self.bound else NOWHERE
+        return self._real.where() if threading.get_ident() in self.bound else NOWHERE
 
     def share(self, running: int) -> None:
         """The host's threads stay as they are."""
@@ -41,6 +44,7 @@ class FakeDevice:
         return 0
 
     def release_memory(self) -> None:
+        self._real.release_memory()
         self.released += 1
         self.on_release()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from danlu.adapters.errors import DeviceLost, StartError
 from danlu.worker.__main__ import main
-from danlu.worker.engine import Engine
+from danlu.worker.engine import AnyEngine
 from danlu.worker.job import Job
 from danlu.worker.loading import Progress
 from danlu.worker.settings import WorkerSettings
@@ -38,7 +38,7 @@ def script(job: Job) -> Iterator[Step]:
     yield from told
 
 
-def load(settings: WorkerSettings, progress: Progress) -> Engine:
+def load(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     told = Path(settings.model_path) / "load"
     word = told.read_text() if told.exists() else ""
     if word == "fail":
@@ -50,7 +50,7 @@ def load(settings: WorkerSettings, progress: Progress) -> Engine:
     progress.set(0.5, "weights")
     if word == "hang":
         threading.Event().wait()
-    return FakeEngine(script, threads=settings.limit_worker_concurrency)
+    return FakeEngine(script, threads=settings.limit_worker_concurrency or 5)
 
 
 def _set_in(seconds: float) -> threading.Event:

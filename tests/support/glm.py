@@ -17,6 +17,7 @@ from danlu.adapters.models.chatglm.tokenizer import ChatGLMTokenizer
 from danlu.adapters.models.loading import LoadedModel
 from danlu.cli.tiny_chatglm2.vocabulary import trained
 
+from .card import on_card, twin
 from .tiny import CORPUS, random_model
 from .tiny_glm import tiny_glm
 
@@ -92,10 +93,10 @@ def glm_model() -> PreTrainedModel:
 
 
 def glm_loaded(generation: int = 2, **changes: Any) -> LoadedModel:
-    """Random weights with the small vocabulary, as if loaded from a checkpoint."""
+    """Random weights with the small vocabulary, as if loaded from a checkpoint: on the card."""
     tokenizer = glm_tokenizer(generation)
     facts: dict[str, Any] = {
-        "model": glm_model(),
+        "model": on_card(changes.pop("model", None) or twin(glm_model)),
         "tokenizer": tokenizer,
         "context_length": CONTEXT,
         "end_ids": frozenset(tokenizer.end_ids),

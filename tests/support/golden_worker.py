@@ -14,7 +14,7 @@ from danlu.adapters.host import logs, program
 from danlu.adapters.host.serving import bind
 from danlu.adapters.wire.conversation import render
 from danlu.adapters.wire.generation import GenerateBody
-from danlu.worker.engine import Embeddings, Engine
+from danlu.worker.engine import AnyEngine, Embeddings
 from danlu.worker.hosting import host
 from danlu.worker.job import Job
 from danlu.worker.loading import Progress
@@ -51,8 +51,8 @@ def main() -> None:
     asyncio.run(host(settings, sock, _load, Progress()))
 
 
-def _load(settings: WorkerSettings, progress: Progress) -> Engine:
-    return GoldenEngine(script, threads=settings.limit_worker_concurrency)
+def _load(settings: WorkerSettings, progress: Progress) -> AnyEngine:
+    return GoldenEngine(script, threads=settings.limit_worker_concurrency or 5)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from transformers import (
 
 from danlu.adapters.models.loading import LoadedModel
 
+from .card import on_card, twin
+
 CORPUS = (
     "The furnace is fired up in the morning, and the morning is cold. "
     "What is in the box? A cat is in the box. 12 cats and 34 dogs, 2024. "
@@ -136,9 +138,9 @@ def tiny_model() -> PreTrainedModel:
 
 
 def tiny_loaded(**changes: Any) -> LoadedModel:
-    """The tiny Llama with the byte-level tokenizer, as if loaded from a directory."""
+    """The tiny Llama with the byte-level tokenizer, as if loaded from a directory: on the card."""
     facts: dict[str, Any] = {
-        "model": tiny_model(),
+        "model": on_card(changes.pop("model", None) or twin(tiny_model)),
         "tokenizer": byte_level_tokenizer(),
         "context_length": CONTEXT,
         "end_ids": frozenset({END}),

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from support.tiny import END, byte_level_tokenizer
 
-from danlu.adapters.errors import OutOfRange, PromptTooLong
+from danlu.adapters.errors import BadRequest, OutOfRange, PromptTooLong
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.admission import HONOURED, Admission
+from danlu.worker.grammar import Grammars
 from danlu.worker.job import Job, Sampling
 from danlu.worker.prompting import Prompting
 from danlu.worker.vocabulary import Vocabulary
@@ -25,6 +26,7 @@ def admitted(
 ) -> Job:
     door = Admission(
         Prompting(TOKENIZER, Vocabulary(TOKENIZER), template),
+        Grammars(TOKENIZER, 400, frozenset({END})),
         context_length=context,
         vocabulary=400,
         end_ids=frozenset({END}),
@@ -111,3 +113,23 @@ def test_what_this_model_cannot_do_is_refused_by_name(fields: dict[str, Any], wo
 def test_the_workers_seed_is_for_bodies_without_one() -> None:
     assert admitted(default_seed=5).sampling.seed == 5
     assert admitted(default_seed=5, seed=6).sampling.seed == 6
+
+
+def test_a_structure_becomes_the_grammar_that_the_answer_follows() -> None:
+    wanted = {"choice": ["a", "b"]}
+    job = admitted(structured_outputs=wanted)
+    assert job.grammar is not None and job == admitted(structured_outputs=wanted)
+    assert admitted().grammar is None
+
+
+def test_a_structure_that_cannot_be_followed_is_refused_by_name() -> None:
+    with pytest.raises(BadRequest, match="'structured_outputs.regex' cannot be followed") as info:
+        admitted(structured_outputs={"regex": "("})
+    assert info.value.param == "structured_outputs.regex"
+
+
+@pytest.mark.parametrize("fields", [{"min_tokens": 1}, {"ignore_eos": True}])
+def test_only_a_structure_says_where_its_answer_ends(fields: dict[str, Any]) -> None:
+    (name,) = fields
+    with pytest.raises(BadRequest, match=f"'structured_outputs' .* so does '{name}'"):
+        admitted(structured_outputs={"choice": ["a"]}, **fields)

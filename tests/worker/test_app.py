@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import json
 import logging
 import struct
@@ -73,7 +74,7 @@ async def test_messages_and_token_ids_reach_the_engine_as_they_came() -> None:
         assert engine.jobs[1].prompt_ids == (5, 6)
 
 
-async def test_a_long_prompt_is_tokenised_off_the_event_loop() -> None:
+async def test_long_prompts_and_structures_are_read_off_the_event_loop() -> None:
     threads: list[str] = []
 
     class Watched(FakeEngine):
@@ -85,10 +86,41 @@ async def test_a_long_prompt_is_tokenised_off_the_event_loop() -> None:
     try:
         await answer_to(engine, WHOLE, ask("Q"))
         await answer_to(engine, WHOLE, ask("Q" * 20_000))
+        await answer_to(engine, WHOLE, ask("Q", structured_outputs={"regex": "a"}))
     finally:
         engine.close()
     assert threads[0] == threading.current_thread().name
-    assert threads[1] != threads[0]
+    assert len(threads) == 3 and threads[0] not in threads[1:]
+
+
+async def test_a_count_may_wait_off_the_event_loop() -> None:
+    threads: list[str] = []
+
+    class Watched(FakeEngine):
+        def count(self, text: str) -> int:
+            threads.append(threading.current_thread().name)
+            return super().count(text)
+
+    with closing(Watched(HELLO)) as engine:
+        await answer_to(engine, "/count_token", b'{"prompt": "a"}')
+    assert threads != [threading.current_thread().name]
+
+
+async def test_without_names_a_model_is_served_under_those_that_its_engine_found() -> None:
+    card = dataclasses.replace(a_card(), names=("cat",))
+    with an_engine(HELLO, card=card) as engine:
+        status = await answer_to(engine, "/worker_get_status", b"", model_names=())
+        assert status.json()["model_names"] == ["cat"]
+        assert (await answer_to(engine, WHOLE, ask("Q"), model_names=())).status_code == 404
+        fine = await answer_to(engine, WHOLE, ask("Q", model="cat"), model_names=())
+        assert fine.json()["text"] == "Hello!"
+
+
+async def test_a_busy_engine_tells_when_to_come_again() -> None:
+    with an_engine(broken(by=Overloaded("busy", retry_after=7))) as engine:
+        frames = frames_in((await answer_to(engine, STREAM, ask("Q"))).content)
+    heard = error_in(frames[-1])
+    assert isinstance(heard, Overloaded) and heard.retry_after == 7
 
 
 async def test_debug_logs_what_was_asked(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from functools import partial
 
 import pytest
+from support.card import card
 from support.devices import FakeDevice
 
 from danlu.adapters.errors import ServeError
@@ -30,16 +31,17 @@ def test_a_thread_is_bound_once_and_before_its_first_call() -> None:
 def test_a_thread_that_lost_its_binding_computes_nothing_says_so_and_is_bound_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    device, ran = FakeDevice(), list[int]()
+    device, ran, name = FakeDevice(), list[int](), card()
     pool = BoundPool(device, 1)
     pool.submit(lambda: ran.append(1)).result(30)
     device.bound.clear()  # as another library's set_device would do behind its back
-    with pytest.raises(ServeError, match=r"cpu-request_0 was bound to no device, not to cpu; noth"):
+    said = f"{name}-request_0 was bound to no device, not to {name}; nothing was computed"
+    with pytest.raises(ServeError, match=said):
         pool.submit(lambda: ran.append(2)).result(30)
     pool.submit(lambda: ran.append(3)).result(30)
     pool.close()
     assert ran == [1, 3]
-    assert "thread strayed thread=cpu-request_0 device=cpu found=no device" in caplog.text
+    assert f"thread strayed thread={name}-request_0 device={name} found=no device" in caplog.text
 
 
 def test_calls_run_in_the_order_they_came() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card, twin
 from support.devices import FakeDevice
 from support.glm import glm_config, glm_loaded, glm_model, glm_tokenizer, save_glm
 from support.tiny import byte_level_tokenizer, random_model, save_tiny, tiny_loaded
@@ -25,7 +26,7 @@ SHORT: dict[str, Any] = {"do_sample": False, "max_new_tokens": 12}
 SCRIPT = """
 from danlu import AutoTokenizer, AutoModel
 tokenizer = AutoTokenizer.from_pretrained(PATH, trust_remote_code=True)
-model = AutoModel.from_pretrained(PATH, trust_remote_code=True, device='cpu')
+model = AutoModel.from_pretrained(PATH, trust_remote_code=True, device=DEVICE)
 model = model.eval()
 response, history = model.chat(tokenizer, "你好", history=[])
 print(response)
@@ -63,7 +64,7 @@ def generated(prompt: list[int], count: int = 12) -> str:
 
 def test_the_original_script_works_with_one_import_changed(tmp_path: Path) -> None:
     path = save_glm(tmp_path / "chatglm2-tiny")
-    script = SCRIPT.replace("PATH", repr(str(path)))
+    script = SCRIPT.replace("PATH", repr(str(path))).replace("DEVICE", repr(card()))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=300
     )
@@ -116,7 +117,7 @@ def test_a_reader_who_stops_ends_the_generation(model: ChatModel) -> None:
         if steps > 2:
             assert gone.wait(60)
 
-    hook = glm_model().register_forward_pre_hook(wait)
+    hook = twin(glm_model).register_forward_pre_hook(wait)
     stream: Any = model.stream_chat(glm_tokenizer(), "你好", **SHORT)
     while not next(stream).response:
         pass
@@ -187,7 +188,7 @@ def test_any_model_of_the_workers_chats() -> None:
 def test_a_directory_of_another_family_is_found_by_the_same_names(tmp_path: Path) -> None:
     save_tiny(tmp_path)
     tokenizer = danlu.AutoTokenizer.from_pretrained(tmp_path)
-    model = danlu.AutoModel.from_pretrained(tmp_path, device="cpu")
+    model = danlu.AutoModel.from_pretrained(tmp_path, device=card())
     assert model.eval().chat(tokenizer, "Hello", **SHORT).response
     model.close()
 

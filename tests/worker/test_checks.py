@@ -113,3 +113,29 @@ def test_addresses_lose_their_last_slash(model: str) -> None:
     )
     assert settings.worker_address == "http://w:1"
     assert settings.controller_address == ("http://c:2",)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({}, None),
+        ({"load_8bit": True}, "int8"),
+        ({"load_8bit": True, "quantization": "int8"}, "int8"),
+        ({"quantization": "int4"}, "int4"),
+    ],
+)
+def test_fastchats_flag_and_ours_are_one(
+    given: dict[str, Any], meant: str | None, model: str
+) -> None:
+    settings = checked(WorkerSettings(model_path=model, **given))
+    assert (settings.quantization, settings.load_8bit) == (meant, False)
+
+
+def test_two_flags_that_contradict_each_other(model: str) -> None:
+    said = refusal(model_path=model, load_8bit=True, quantization="int4")
+    assert said.startswith("--load-8bit and --quantization int4 contradict each other")
+
+
+def test_integers_that_we_do_not_have_are_refused_for_a_script_too(model: str) -> None:
+    said = refusal(model_path=model, quantization="int3")
+    assert said == "quantization 'int3' is unknown; one of int8, int4"

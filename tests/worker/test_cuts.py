@@ -118,6 +118,14 @@ def test_equals_of_the_last_one_beyond_the_head_are_told() -> None:
     assert beyond
 
 
+def test_equals_beyond_the_head_have_a_share_in_the_mass_of_a_nucleus() -> None:
+    """Ten tokens are 0.79 of the head's mass, and 0.17 of what top_k leaves."""
+    scores = torch.zeros(1, ALL_WIDTH)
+    scores[0, :10] = 3.0
+    _, beyond = drawn_from_head(scores, limits_of(40, 0.5, 0.0), torch.zeros(1, 2), 64)
+    assert beyond
+
+
 def test_what_is_ruled_out_is_not_beyond_anything() -> None:
     scores = torch.full((1, ALL_WIDTH), -torch.inf)
     scores[0, [3, 900]] = 0.0

@@ -4,16 +4,19 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import twin
 from support.tiny import CONTEXT, tiny_model
 
 from danlu.worker.embedding import Embedder
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 LONG = [7 + i % 90 for i in range(2 * CONTEXT + 10)]
 
 
 def embedder(*, cut: bool) -> Embedder:
     """Its texts are numbers: how many tokens of LONG they have."""
-    return Embedder(tiny_model(), lambda text: LONG[: int(text)], CONTEXT, cut)
+    return Embedder(twin(tiny_model), lambda text: LONG[: int(text)], CONTEXT, cut)
 
 
 def hidden(ids: list[int]) -> torch.Tensor:

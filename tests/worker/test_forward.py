@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card, on_card
 from support.tiny import random_model
 from transformers import CONFIG_MAPPING
 
 from danlu.worker.forward import Forward
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 ROTARY: dict[str, Any] = {
     "vocab_size": 120,
@@ -40,6 +43,10 @@ PROMPT = torch.randint(3, 120, (1, 45), generator=torch.Generator().manual_seed(
 NEW = 20
 
 
+def prompt() -> torch.Tensor:
+    return PROMPT[0].to(card())
+
+
 def continued(forward: Forward, chunk: int) -> list[int]:
     *_, rows = forward.prefill(chunk)
     logits, tokens = rows[-1], []
@@ -56,19 +63,21 @@ def test_it_continues_as_generate_does(family: str) -> None:
     generate: Any = model.generate
     with torch.inference_mode():
         expected = generate(PROMPT, max_new_tokens=NEW, do_sample=False, eos_token_id=None)
+        on_card(model)
         for chunk in (512, 7):
-            assert continued(Forward(model, PROMPT[0]), chunk) == expected[0, 45:].tolist()
+            assert continued(Forward(model, prompt()), chunk) == expected[0, 45:].tolist()
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mamba"])
 def test_every_row_of_the_prompt_can_be_had(family: str) -> None:
     model: Any = random_model(CONFIG_MAPPING[family](**FAMILIES[family]))
     with torch.inference_mode():
-        rows = torch.cat(list(Forward(model, PROMPT[0]).score(chunk=7)))
-        assert torch.allclose(rows, model(PROMPT).logits[0], atol=1e-4)
+        expected = model(PROMPT).logits[0]
+        rows = torch.cat(list(Forward(on_card(model), prompt()).score(chunk=7)))
+        assert torch.allclose(rows.cpu(), expected, atol=1e-4)
 
 
 def test_a_prompt_asks_for_one_row_of_logits_a_chunk() -> None:
-    model = random_model(CONFIG_MAPPING["llama"](**ROTARY))
+    model = on_card(random_model(CONFIG_MAPPING["llama"](**ROTARY)))
     with torch.inference_mode():
-        assert [len(rows) for rows in Forward(model, PROMPT[0]).prefill(chunk=20)] == [1, 1, 1]
+        assert [len(rows) for rows in Forward(model, prompt()).prefill(chunk=20)] == [1, 1, 1]

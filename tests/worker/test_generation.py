@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import twin
 from support.tiny import CONTEXT, END, SPECIAL, byte_level_tokenizer, tiny_model
 
 from danlu.adapters.errors import ServeError
 from danlu.worker.generation import Generation
 from danlu.worker.job import Job, Piece, Sampling
 from danlu.worker.vocabulary import Vocabulary
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 TOKENIZER = byte_level_tokenizer()
 VOCABULARY = Vocabulary(TOKENIZER)
@@ -42,8 +45,8 @@ def a_job(**changes: Any) -> Job:
 def answered(
     job: Job, *, wanted: Callable[[], bool] = lambda: True, interval: int = 1, model: Any = None
 ) -> Box:
-    box = Box()
-    Generation(job, model or tiny_model(), VOCABULARY, wanted=wanted, interval=interval).run(box)
+    box, model = Box(), model or twin(tiny_model)
+    Generation(job, model, VOCABULARY, wanted=wanted, interval=interval).run(box)
     return box
 
 
@@ -171,7 +174,7 @@ def test_an_unwanted_answer_ends_between_two_tokens() -> None:
 
 
 def test_a_model_that_yields_no_numbers_is_an_error_and_no_text() -> None:
-    model: Any = tiny_model()
+    model: Any = twin(tiny_model)
     weight = model.lm_head.weight.data
     healthy = weight[END].clone()
     weight[END] = float("nan")

@@ -13,6 +13,7 @@ from danlu.adapters.wire.conversation import render, template_named
 from danlu.adapters.wire.generation import GenerateBody, Message
 from danlu.worker.admission import Admission
 from danlu.worker.glm_prompting import GlmPrompting, prompting_for
+from danlu.worker.grammar import Grammars
 from danlu.worker.job import Job
 from danlu.worker.prompting import Asked, Prompting
 from danlu.worker.vocabulary import Vocabulary
@@ -35,6 +36,7 @@ def admitted(generation: int = 2, **fields: Any) -> Job:
     tokenizer = glm_tokenizer(generation)
     door = Admission(
         prompting(generation),
+        Grammars(tokenizer, len(tokenizer), frozenset({2})),
         context_length=CONTEXT,
         vocabulary=len(tokenizer),
         end_ids=frozenset({2}),
@@ -166,3 +168,10 @@ def test_the_tokenizer_decides_and_a_named_template_overrules() -> None:
     assert type(prompting(2, "chatglm2")) is GlmPrompting
     assert type(prompting(2, "vicuna_v1.1")) is Prompting
     assert prompting(2, "vicuna_v1.1").conversation["name"] == "vicuna_v1.1"
+
+
+def test_an_answer_with_a_structure_is_left_as_it_is() -> None:
+    """Its white space may be asked for, and the date's mark too."""
+    job = admitted(messages=said("你好"), structured_outputs={"choice": ["[[训练时间]] "]})
+    assert job.grammar is not None and not job.finished
+    assert admitted(messages=said("你好")).finished

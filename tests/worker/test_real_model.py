@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card, loading
 
-from danlu.adapters.devices.cpu import CPU
+from danlu.adapters.devices.device import device_named
 from danlu.adapters.models.loading import LoadedModel, load_model
 from danlu.adapters.wire.conversation import render
 from danlu.adapters.wire.generation import GenerateBody, Message
@@ -23,12 +24,12 @@ QUESTIONS = ("What is the capital of France?", "Write a haiku about 12 cats. ðŸ
 
 @pytest.fixture(scope="module")
 def loaded(smollm2_dir: Path) -> LoadedModel:
-    return load_model(smollm2_dir, "cpu")
+    return loading(lambda: load_model(smollm2_dir, card()))
 
 
 @pytest.fixture
 async def engine(loaded: LoadedModel) -> AsyncIterator[ThreadEngine]:
-    engine = ThreadEngine(loaded, CPU())
+    engine = ThreadEngine(loaded, device_named(card()))
     yield engine
     engine.close()
 
@@ -54,6 +55,7 @@ async def test_it_knows_the_capital_of_france(engine: ThreadEngine) -> None:
     assert pieces[-1].usage.completion_tokens == 8  # the end token counts
 
 
+@pytest.mark.usefixtures("bound")
 @pytest.mark.parametrize("question", QUESTIONS)
 async def test_greedy_is_generate_token_for_token(
     engine: ThreadEngine, loaded: LoadedModel, question: str
@@ -64,7 +66,7 @@ async def test_greedy_is_generate_token_for_token(
         said(question), add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     with torch.inference_mode():
-        ids: Any = generate(**prompt, max_new_tokens=40, do_sample=False)
+        ids: Any = generate(**prompt.to(card()), max_new_tokens=40, do_sample=False)
     new = ids[0, prompt["input_ids"].shape[1] :].tolist()
     pieces = await answer(engine, messages=said(question), temperature=0.0, max_new_tokens=40)
     assert text(pieces) == tokenizer.decode(new, skip_special_tokens=True)

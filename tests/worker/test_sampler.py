@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card
 
 from danlu.adapters.errors import ServeError
 from danlu.worker.draw import Choice
 from danlu.worker.job import Sampling
 from danlu.worker.sampler import Sampler
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 VOCABULARY = 6
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 0.0, -1.0, 2.5])
@@ -18,7 +21,7 @@ GREEDY = Sampling(temperature=0.0)
 
 def chosen(sampler: Sampler, logits: torch.Tensor = LOGITS) -> Choice:
     """The next one of slot 0."""
-    (choice,) = sampler.choose(logits.unsqueeze(0), [0]).read()
+    (choice,) = sampler.choose(logits.unsqueeze(0).to(card()), [0]).read()
     if isinstance(choice, ServeError):
         raise choice
     return choice
@@ -27,7 +30,7 @@ def chosen(sampler: Sampler, logits: torch.Tensor = LOGITS) -> Choice:
 def a_sampler(
     sampling: Sampling, prompt: Sequence[int] = (0,), logits: torch.Tensor = LOGITS, **more: Any
 ) -> Sampler:
-    sampler = Sampler(1, len(logits), torch.device("cpu"))
+    sampler = Sampler(1, len(logits), torch.device(card()))
     sampler.join(0, sampling, prompt, **more)
     return sampler
 
@@ -36,7 +39,7 @@ def drawn(sampling: Sampling, times: int = 200, logits: torch.Tensor = LOGITS) -
     """What comes again and again from the same logits, in one step as if ahead of each other."""
     sampler = a_sampler(sampling, logits=logits)
     rows = logits.expand(times, -1)
-    choices = sampler.choose(rows, [0] * times, ahead=range(times)).read()
+    choices = sampler.choose(rows.to(card()), [0] * times, ahead=range(times)).read()
     return [choice.token for choice in choices if isinstance(choice, Choice)]
 
 
@@ -180,8 +183,8 @@ def test_a_model_that_rules_everything_out_is_an_error() -> None:
 
 def test_banning_all_that_a_grammar_allows_is_an_error() -> None:
     sampler = a_sampler(Sampling(seed=1), banned=[1, 5], min_tokens=1)
-    only = {0: torch.tensor([1 << 5], dtype=torch.int32)}
-    (choice,) = sampler.choose(LOGITS.unsqueeze(0), [0], only).read()
+    only = {0: torch.tensor([1 << 5], dtype=torch.int32, device=card())}
+    (choice,) = sampler.choose(LOGITS.unsqueeze(0).to(card()), [0], only).read()
     assert isinstance(choice, ServeError)
     assert "no token is left to choose from at token 1" in str(choice)
 

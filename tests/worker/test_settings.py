@@ -14,7 +14,7 @@ def test_the_defaults_are_fastchats() -> None:
     settings = given("--model-path", "/models/chatglm2-6b/")
     assert (settings.host, settings.port) == ("localhost", 21002)
     assert settings.controller_address == ("http://localhost:21001",)
-    assert (settings.limit_worker_concurrency, settings.heart_beat_interval) == (5, 45)
+    assert (settings.limit_worker_concurrency, settings.heart_beat_interval) == (None, 45)
 
 
 def test_fastchats_command_lines_are_understood() -> None:
@@ -73,7 +73,7 @@ def test_a_flag_that_cannot_be_honoured_is_refused_by_name(flag: str) -> None:
         given(flag, "4")
 
 
-@pytest.mark.parametrize("flag", ["--load-8bit", "--cpu-offloading", "--gptq-act-order"])
+@pytest.mark.parametrize("flag", ["--cpu-offloading", "--gptq-act-order"])
 def test_a_switch_without_a_value_is_refused(flag: str) -> None:
     with pytest.raises(StartError, match=f"^{flag} is not supported"):
         given(flag)
@@ -90,6 +90,7 @@ def test_a_flag_that_asks_for_nothing_is_let_through(flag: str) -> None:
         (("--port", "x"), "--port wants integer, not 'x'"),
         (("--limit-worker-concurrency", "0"), "wants at least 1, not 0"),
         (("--dtype", "int8"), "wants one of float32, float16, bfloat16, not 'int8'"),
+        (("--quantization", "8bit"), "--quantization wants one of int8, int4, not '8bit'"),
         (("--chatglm-generation", "4"), "wants at most 3, not 4"),
         (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
         (("--heart-beat-interval", "0"), "wants at least 0.1, not 0"),

@@ -53,7 +53,7 @@ def test_started_again_it_still_dies_with_its_supervisor(model: Path, tmp_path: 
     (tmp_path / "sitecustomize.py").write_text(NOTE.format(file=str(lives)))
     port = free_port()
     env = starving(tmp_path, a_library())
-    tether = (sys.executable, "-m", "danlu.cli.tether", str(os.getpid()))
+    tether = (sys.executable, "-m", "danlu.adapters.host.tether", str(os.getpid()))
     with worker(model, port, env, *tether) as program:
         program.wait_until_answers(f"http://127.0.0.1:{port}/ready")
         assert program.process is not None

@@ -76,3 +76,13 @@ def joined(qkv: Sequence[torch.Tensor], of: Description) -> torch.Tensor:
         heads = [part.view(of.heads, of.head_size, *part.shape[1:]) for part in qkv]
         return torch.stack(heads, dim=1).flatten(0, 2)
     return torch.cat(list(qkv))
+
+
+def quantised_sizes(of: Description) -> Iterator[tuple[int, int]]:
+    """The (rows, columns) of every native weight whose original is quantised."""
+    for name, part in _layer(of).items():
+        if part.quantised:
+            rows, columns = part.shape
+            heads = (of.heads, of.groups, of.groups)
+            counts = [h * of.head_size for h in heads] if QKV in name else [rows]
+            yield from ((count, columns) for count in counts)

@@ -11,6 +11,8 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from ...errors import StartError
 
+SPACE = "▁"  # SentencePiece's sign for one
+
 
 class Pieces:
     """`appended` are the names of the ids after the last piece's. Read by any thread.
@@ -62,6 +64,15 @@ class Pieces:
         if 0 <= number < self._size:
             return str(self._model.id_to_piece(number))
         return self._appended[number - self._size] if self._size <= number < len(self) else ""
+
+    def spelled(self, number: int) -> bytes:
+        """What the id adds to a text that has begun; nothing for a special or an unknown one."""
+        if number in self.special or not 0 <= number < self._size:
+            return b""
+        name = self.name(number)
+        if self._model.is_byte(number):
+            return bytes([int(name[len("<0x") : -len(">")], 16)])
+        return name.replace(SPACE, " ").encode()
 
     def _piece(self, number: int, shown: bool) -> str:
         if shown and number >= self._size:

@@ -23,6 +23,7 @@ SPECIAL = (
     "sop",
     "eop",
 )  # ids after the last piece's, in this order
+BEFORE = "\ue000"  # means nothing, so no piece has it; spelled in bytes, it ends where it ends
 # A checkpoint's tokenizer_config.json may repeat what this class knows by itself.
 KNOWN = (
     "added_tokens_decoder",
@@ -255,6 +256,16 @@ class ChatGLMTokenizer(PreTrainedTokenizer):
             *(self._pieces.id(str(Marker(r))) for r in roles),
             self._pieces.id(self._pieces.eos),
         )
+
+    def spelled(self, number: int) -> bytes:
+        """What the id adds to a text that has begun; nothing for one that has no text."""
+        return self._pieces.spelled(number)
+
+    def ids_within(self, text: str) -> list[int]:
+        """The ids of a text that follows another one, without the space that begins a text."""
+        before = self._pieces.encode(BEFORE)
+        ids = self._pieces.encode(BEFORE + text)
+        return ids[len(before) :]
 
     def ids_of(self, spoken: Conversation, *, open_answer: bool = True) -> list[int]:
         """A conversation with the prefix, up to where the answer begins or goes on."""

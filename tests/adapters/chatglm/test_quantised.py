@@ -1,4 +1,4 @@
-"""int4 and int8 rows become the numbers that they stand for."""
+"""int4 and int8 rows are read with their scales, and stand for numbers."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,8 @@ from support.tiny_glm import DESCRIBED
 
 from danlu.adapters.errors import StartError
 from danlu.adapters.models.chatglm.names import parts
-from danlu.adapters.models.chatglm.quantised import Named, dequantised, unpacked
+from danlu.adapters.models.chatglm.quantised import Named, Weight, paired, unpacked
+from danlu.adapters.models.weight_only.rows import Rows
 
 TABLE = parts(DESCRIBED)
 DENSE = "transformer.encoder.layers.0.self_attention.dense.weight"
@@ -18,8 +19,14 @@ ROWS = torch.tensor([[1, -2], [127, 0]], dtype=torch.int8)
 SCALE = torch.tensor([0.5, 2.0], dtype=torch.float16)
 
 
-def read(tensors: Iterable[Named], bits: int = 8) -> dict[str, torch.Tensor]:
-    return dict(dequantised(tensors, TABLE, bits, Path("DIR")))
+def read(tensors: Iterable[Named], bits: int = 8) -> dict[str, Weight]:
+    return dict(paired(tensors, TABLE, bits, Path("DIR")))
+
+
+def dense(weight: Weight) -> list[list[float]]:
+    assert isinstance(weight, Rows)
+    found: list[list[float]] = weight.dense().tolist()
+    return found
 
 
 def test_a_byte_holds_an_even_column_above_an_odd_one_and_both_have_signs() -> None:
@@ -38,13 +45,13 @@ def test_a_row_is_multiplied_with_its_scale_whichever_comes_first(order: int) ->
     pair = [(DENSE, ROWS), (DENSE + "_scale", SCALE)]
     found = read(pair[::order])
     assert found.keys() == {DENSE}
-    assert found[DENSE].tolist() == [[0.5, -1.0], [254.0, 0.0]]
+    assert dense(found[DENSE]) == [[0.5, -1.0], [254.0, 0.0]]
 
 
 def test_four_bits_are_unpacked_first() -> None:
     packed = torch.tensor([[0x12], [-1]], dtype=torch.int8)
     found = read([(DENSE, packed), (DENSE + "_scale", SCALE)], bits=4)
-    assert found[DENSE].tolist() == [[0.5, 1.0], [-2.0, -2.0]]
+    assert dense(found[DENSE]) == [[0.5, 1.0], [-2.0, -2.0]]
 
 
 def test_what_is_not_quantised_passes_by() -> None:

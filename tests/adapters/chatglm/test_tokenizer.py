@@ -244,3 +244,24 @@ def test_a_generation_that_there_is_not_is_refused() -> None:
         ChatGLMTokenizer(vocab_file(), generation=1)
     with pytest.raises(StartError, match="encode_special_tokens"):
         ChatGLMTokenizer(vocab_file(), encode_special_tokens=True)
+
+
+@given(TEXTS)
+def test_a_texts_ids_tell_their_bytes(text: str) -> None:
+    """All but the sign that SentencePiece itself has for a space; the first one begins a text."""
+    tokenizer = glm_tokenizer()
+    spelled = b"".join(map(tokenizer.spelled, ids(2, text, add_special_tokens=False)))
+    assert spelled.decode() == (f" {text}" if text else "").replace("▁", " ")
+
+
+def test_what_has_no_text_has_no_bytes() -> None:
+    tokenizer = glm_tokenizer(3)
+    assert {tokenizer.spelled(i) for i in tokenizer.special_ids} == {b""}
+    assert tokenizer.spelled(len(tokenizer)) == tokenizer.spelled(-1) == b""
+
+
+@given(TEXTS, TEXTS)
+def test_the_ids_within_a_text_go_on_from_another_one(before: str, text: str) -> None:
+    tokenizer = glm_tokenizer()
+    joined = [*ids(2, f"{before}.", add_special_tokens=False), *tokenizer.ids_within(text)]
+    assert tokenizer.decode(joined) == f"{before}.{text}".replace("▁", " ")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from danlu.adapters.errors import BY_CODE, BadRequest, ServeError
+from danlu.adapters.errors import BY_CODE, BadRequest, Overloaded, ServeError
 from danlu.adapters.wire.fastchat import (
     SERVER_ERROR_MSG,
     Capabilities,
@@ -56,6 +56,17 @@ def test_an_error_survives_the_wire(code: int, cause: str) -> None:
     heard = error_in(error_frame(BY_CODE[code](cause)))
     assert type(heard) is BY_CODE[code]
     assert str(heard) == cause
+
+
+def test_an_error_tells_when_to_come_again() -> None:
+    heard = error_in(error_frame(Overloaded("busy", retry_after=7)))
+    assert isinstance(heard, Overloaded) and heard.retry_after == 7
+
+
+@pytest.mark.parametrize("after", ["7", -1, 1e9, None, 10**12])
+def test_a_time_to_come_again_that_is_none_is_passed_over(after: object) -> None:
+    heard = error_in({"text": "busy", "error_code": 42903, "retry_after": after})
+    assert heard is not None and heard.retry_after is None
 
 
 def test_an_error_frame_is_fastchats() -> None:

@@ -1,5 +1,6 @@
 """The generation body: every field legal or refused by name; what goes out comes back."""
 
+import json
 from typing import Any
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_value_out_of_range_is_refused(fields: dict[str, Any]) -> None:
         {"judge_sent_end": True},
         {"logprobs": "yes"},
         {"stop": "\ud83d"},
+        {"structured_outputs": {}},
+        {"structured_outputs": {"json_object": False}},
+        {"structured_outputs": {"json": {}, "regex": "a"}},
+        {"structured_outputs": {"json": "{"}},
+        {"structured_outputs": {"json": "[" * 100_000}},
+        {"structured_outputs": {"json": "[]"}},
+        {"structured_outputs": {"choice": []}},
+        {"structured_outputs": {"choice": [""]}},
+        {"structured_outputs": {"regex": ""}},
+        {"structured_outputs": {"regex": "\ud83d"}},
+        {"structured_outputs": {"whitespace_pattern": " "}},
         {"prompt": "half \ud83d"},
     ],
 )
@@ -121,6 +133,9 @@ legal = st.fixed_dictionaries(
         "delta": st.booleans(),
         "max_new_tokens": st.integers(1, 10_000),
         "logprobs": st.integers(0, 20) | st.none(),
+        "structured_outputs": st.fixed_dictionaries({"json": st.dictionaries(st.text(), st.text())})
+        | st.fixed_dictionaries({"choice": st.lists(st.text(min_size=1), min_size=1)})
+        | st.just({"json_object": True}),
     },
 )
 
@@ -130,6 +145,25 @@ def test_a_body_survives_the_wire(fields: dict[str, Any]) -> None:
     sent = parse(GenerateBody, fields)
     assert parse(GenerateBody, sent.to_wire()) == sent
     assert sent.to_wire()["echo"] is sent.echo
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "takes one of json, json_object, regex, choice and grammar, and none is given"),
+        ({"regex": "a", "choice": ["b"]}, "and regex and choice are given"),
+    ],
+)
+def test_an_answer_has_one_structure(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest, match=f"'structured_outputs' .*{words}"):
+        body(structured_outputs=given)
+
+
+def test_a_schema_may_be_given_as_its_text() -> None:
+    schema = {"type": "object", "properties": {"城": {"const": "\u4e2d"}}}
+    assert body(structured_outputs={"json": json.dumps(schema)}) == body(
+        structured_outputs={"json": schema}
+    )
 
 
 def test_a_message_has_a_role_and_a_text() -> None:

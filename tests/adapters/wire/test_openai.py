@@ -130,7 +130,7 @@ def test_a_value_that_asks_for_nothing_is_let_through(harmless: dict[str, Any]) 
         {"tool_choice": "required"},
         {"functions": [{}]},
         {"function_call": {"name": "f"}},
-        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "xml"}},
         {"modalities": ["text", "audio"]},
         {"audio": {"voice": "alloy"}},
         {"store": True},

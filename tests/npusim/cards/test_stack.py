@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from npusim.machine import State, of
+from npusim.ledger import check_ended, check_others, check_threads
+from npusim.machine import of
 from support.processes import Program, free_port, wait_for
 
 STREAMS = 16
@@ -94,14 +95,6 @@ def whole(lines: list[str]) -> bool:
     return lines[-1] == "[DONE]" and '"finish_reason": null' not in lines[-2].replace(":n", ": n")
 
 
-def check_ledger(machine: State, card: int) -> None:
-    assert machine.card[1 - card].peak == machine.card[1 - card].mallocs == 0
-    for thread in machine.users():
-        assert thread.python
-        assert thread.pinned >= 1 and thread.astray == thread.defaulted == 0, thread
-        assert thread.cards == 1 << card, thread
-
-
 def test_not_a_byte_of_one_cards_worker_is_on_the_other_card(stack: Stack) -> None:
     assert all(map(whole, stack.streams(2 * STREAMS)))
     machines = stack.machines()
@@ -110,7 +103,8 @@ def test_not_a_byte_of_one_cards_worker_is_on_the_other_card(stack: Stack) -> No
         machine = of(stack.states, pid)
         assert machine.strict == 0
         assert sum("request" in thread.name for thread in machine.users()) > 1
-        check_ledger(machine, card)
+        check_threads(machine.users(), card)
+        check_others(machine, card)
 
 
 def test_a_lost_card_ends_its_answers_and_the_service_returns(stack: Stack) -> None:
@@ -138,7 +132,4 @@ def test_no_worker_left_anything_on_another_card_when_it_ended(stack: Stack) -> 
     assert stack.program.stop() == 0
     assert "Traceback" not in stack.program.output
     for pid, card in stack.machines().items():
-        machine = of(stack.states, pid)
-        assert machine.card[1 - card].peak == 0
-        for thread in machine.users():  # the main one, too: torch_npu waits for the cards in use
-            assert thread.cards == 1 << card, thread
+        check_ended(of(stack.states, pid), card)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from npusim.cards.workers import SOON, STREAM, Worker, a_worker, bound, frames, together
+from npusim.ledger import check_threads
 from npusim.machine import State, unbind
 from support.processes import wait_for
 from support.tiny import tiny_loaded
@@ -33,9 +34,7 @@ def check_ledger(worker: Worker) -> None:
     """Every thread that touched a card is ours, was bound to this one, and never went without."""
     for thread in worker.users():
         assert thread.name.startswith(("loading", f"npu:{worker.card}-request", "test")), thread
-        assert thread.python and thread.pinned >= 1, thread
-        assert (thread.astray, thread.defaulted) == (0, 0), thread
-        assert thread.cards == 1 << worker.card, thread
+    check_threads(worker.users(), worker.card)
 
 
 async def test_thirty_two_streams_say_what_each_says_alone(worker: Worker, machine: State) -> None:

@@ -15,9 +15,10 @@ from npusim.machine import State, Thread, here
 from support.workers import MODEL, client_of, frames_in
 
 from danlu.worker.app import build_app
+from danlu.worker.engine import AnyEngine
 from danlu.worker.loading import Progress, loaded
+from danlu.worker.local_engines import load_engine
 from danlu.worker.settings import WorkerSettings
-from danlu.worker.thread_engine import ThreadEngine, load_engine
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Worker:
     """An engine on `card`, and the ledger's records of the threads that came after its start."""
 
     card: int
-    engine: ThreadEngine
+    engine: AnyEngine
     settings: WorkerSettings
     machine: State = field(default_factory=here)
     since: int = 0

@@ -1,9 +1,10 @@
 """Runs a program that cannot outlive the one that started it.
 
-`python -m danlu.cli.tether PARENT PROGRAM ARGUMENT...` asks the kernel for SIGKILL at its parent's
-death (PR_SET_PDEATHSIG, kept across exec) and becomes the program. Asking after the fork and inside
-the child is what keeps it safe beside threads. Where the kernel offers no such thing (not Linux),
-the program simply runs.
+`python -m danlu.adapters.host.tether PARENT PROGRAM ARGUMENT...` asks the kernel for SIGKILL at its
+parent's death (PR_SET_PDEATHSIG, kept across exec) and becomes the program. The kernel takes the
+thread that started it for its parent: start it from one that lives as long. Asking after the fork
+and inside the child is what keeps it safe beside threads. Where the kernel offers no such thing
+(not Linux), the program simply runs.
 """
 
 import ctypes

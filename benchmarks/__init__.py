@@ -1,0 +1,1 @@
+"""Every speed that docs/performance.md states, as a command run from the repository's root."""

@@ -1,0 +1,69 @@
+"""How the referee and a contender's process talk: a JSON object a line, each way. Standard library.
+
+Libraries print what they like on standard output, so the answers go where that pointed to at first,
+and standard output itself is turned to standard error.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from .contest import Outcome, Task
+
+
+class Missing(Exception):
+    """A contender that cannot take part here; `str()` says why in one sentence."""
+
+
+class Contender(Protocol):
+    """One way to serve one model, loaded."""
+
+    def run(self, task: Task) -> Outcome: ...
+
+    def peak(self) -> int:
+        """Bytes resident at the highest, of all processes that belong to it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def serve(load: Callable[[], Contender]) -> None:
+    """Load, say so, and do one task after the other until the referee closes the line."""
+    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        contender = load()
+    except Missing as exc:
+        say(said, missing=str(exc))
+        return
+    try:
+        say(said, ready=True)
+        for line in sys.stdin:
+            outcome = contender.run(Task.from_json(json.loads(line)))
+            say(
+                said,
+                arrivals=outcome.arrivals,
+                tokens=outcome.tokens,
+                seconds=outcome.seconds,
+                peak=contender.peak(),
+            )
+    finally:
+        contender.close()
+
+
+def say(said: TextIO, **words: Any) -> None:
+    said.write(json.dumps(words) + "\n")
+    said.flush()
+
+
+def resident(pid: int | str = "self") -> int:
+    """Bytes that a process had resident at the highest; 0 once it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(found[0]) * 1024 if found else 0

@@ -1,0 +1,54 @@
+"""Where the tests' models run: on the host, or on the card that $DANLU_TEST_DEVICE names.
+
+A test names no device: it asks here, so that the same test runs on a simulated NPU. What it expects
+it computes on the host.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
+
+from danlu.adapters.devices.device import device_named
+
+VARIABLE = "DANLU_TEST_DEVICE"
+HOST = "cpu"
+
+T = TypeVar("T")
+Model = TypeVar("Model")
+
+
+def card() -> str:
+    """The name that torch and --device know it by."""
+    return os.environ.get(VARIABLE, HOST)
+
+
+def number() -> int:
+    """Which of the cards it is; only where it is one."""
+    return int(card().partition(":")[2])
+
+
+def loading(work: Callable[[], T]) -> T:
+    """The result of `work`, done on a thread that is bound to the card, as a worker loads."""
+    bind = device_named(card()).bind_thread
+    with ThreadPoolExecutor(1, thread_name_prefix="loading", initializer=bind) as thread:
+        return thread.submit(work).result()
+
+
+def on_card(model: Model) -> Model:
+    """`model` itself, brought there."""
+    if card() != HOST:
+        moved: Any = model
+        loading(lambda: moved.to(card()))
+    return model
+
+
+@cache
+def twin(model: Callable[[], Model]) -> Model:
+    """What a cached function makes, on the card: a second one, unless the card is the host."""
+    if card() == HOST:
+        return model()
+    uncached: Callable[[], Model] = inspect.unwrap(model)
+    return on_card(uncached())

@@ -1,0 +1,78 @@
+"""A scheduler and a runner on a model, stepped by hand, as an engine's thread does it."""
+
+from collections.abc import Sequence as Ids
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.worker.kv_cache import KvCache
+from danlu.worker.kv_slots import KvSlots
+from danlu.worker.runner import Runner
+from danlu.worker.scheduler import Plan, Scheduler
+from danlu.worker.sequence import Sequence
+from danlu.worker.shapes import Shapes
+from danlu.worker.suitability import Fit
+
+CHUNK = 64
+
+
+class Stepped:
+    """Greedy answers, step by step.
+
+    `rows` has the logits from which each token was chosen, `scores` those of a scored prompt's
+    positions. Shapes that are `fixed` are those of a card.
+    """
+
+    def __init__(
+        self, model: Any, fit: Fit, *, slots: int = 4, length: int = 128, fixed: bool = False
+    ) -> None:
+        assert not fit.reason, fit.reason
+        self.cache = KvCache(fit.layers, slots, length, model.dtype, model.device)
+        self.slots = KvSlots(slots)
+        shapes = Shapes(length, rows=slots, part=min(CHUNK, length), fixed=fixed)
+        self.scheduler = Scheduler(
+            self.slots, concurrency=slots, chunk=CHUNK, parts=1 if fixed else None
+        )
+        self.runner = Runner(model, self.cache, shapes)
+        self.rows: dict[Sequence, list[Tensor]] = {}
+        self.scores: dict[Sequence, list[Tensor]] = {}
+
+    def add(self, prompt: Ids[int], *, scored: bool = False) -> Sequence:
+        sequence = Sequence(prompt, number=len(self.rows), scored=scored)
+        self.rows[sequence], self.scores[sequence] = [], []
+        self.scheduler.add(sequence)
+        return sequence
+
+    def step(self, budget: int = CHUNK) -> Plan:
+        plan = self.scheduler.plan(budget)
+        if plan.idle:
+            return plan
+        self.runner.move(plan)
+        result = self.runner.run(plan)
+        self.scheduler.done(plan)
+        for chunk, logits in result.scored:
+            self.scores[chunk.sequence] += logits.clone()
+        for sequence, row in zip(plan.due, result.due, strict=True):
+            self.rows[sequence].append(row.clone())
+            sequence.tokens.append(int(row.argmax()))
+        return plan
+
+    def until(self, sequence: Sequence, count: int, budget: int = CHUNK) -> None:
+        """Step until so many tokens of the answer are there."""
+        while len(self.rows[sequence]) < count:
+            self.step(budget)
+
+    def end(self, sequence: Sequence) -> None:
+        self.scheduler.remove(sequence)
+
+    def answer(self, sequence: Sequence) -> list[int]:
+        return sequence.tokens[len(sequence.prompt) :]
+
+
+def own_rows(model: Any, sequence: Sequence) -> Tensor:
+    """What a model that nothing is plugged into says where the sequence's tokens were chosen."""
+    chosen = sequence.tokens[:-1]
+    with torch.inference_mode():
+        logits: Tensor = model(input_ids=torch.tensor([chosen]), use_cache=False).logits[0]
+    return logits[len(sequence.prompt) - 1 :]

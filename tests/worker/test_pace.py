@@ -1,0 +1,80 @@
+"""Reading a prompt may slow answers down, by a measure."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from danlu.worker.pace import FIRST_GUESS, LEAST, STRETCH, Pace
+
+seconds = st.floats(1e-6, 60)
+
+
+def a_pace(*, step: float, token: float, most: int = 512) -> Pace:
+    """One that has seen a step without prompts, and a prompt's token alone."""
+    pace = Pace(most)
+    pace.took(step, decoding=3, prompt_tokens=0)
+    pace.took(token * 100, decoding=0, prompt_tokens=100)
+    return pace
+
+
+def test_where_nobody_waits_prompts_take_all_there_is() -> None:
+    assert Pace(512).budget(0) == 512
+    assert a_pace(step=1e-3, token=1).budget(0) == 512
+
+
+@pytest.mark.parametrize(("most", "guess"), [(512, FIRST_GUESS), (32, 32)])
+def test_before_anything_was_measured_there_is_a_guess(most: int, guess: int) -> None:
+    pace = Pace(most)
+    assert pace.budget(1) == guess
+    pace.took(1.0, decoding=1, prompt_tokens=0)
+    assert pace.budget(1) == guess
+    pace.took(3.0, decoding=1, prompt_tokens=10)
+    assert pace.budget(1) == min(LEAST, most)
+
+
+def test_a_step_that_reads_takes_twice_as_long_as_one_that_does_not() -> None:
+    assert STRETCH == 2
+    assert a_pace(step=0.050, token=0.001).budget(1) == 50
+
+
+def test_a_prompt_is_read_on_however_slowly() -> None:
+    assert a_pace(step=0.001, token=1).budget(1) == LEAST
+
+
+def test_no_more_than_the_most_is_read_however_fast() -> None:
+    assert a_pace(step=1, token=1e-6).budget(1) == 512
+
+
+def test_what_a_step_takes_by_itself_is_not_the_prompts_fault() -> None:
+    pace = Pace(512)
+    pace.took(0.5, decoding=3, prompt_tokens=0)
+    pace.took(0.75, decoding=3, prompt_tokens=16)
+    assert pace.budget(1) == 32
+
+
+def test_a_mixed_step_before_any_other_says_nothing() -> None:
+    pace = Pace(512)
+    pace.took(9.0, decoding=3, prompt_tokens=20)
+    assert pace.budget(1) == FIRST_GUESS
+
+
+def test_one_slow_step_changes_little_and_many_change_all() -> None:
+    pace = a_pace(step=0.100, token=0.001)
+    pace.took(0.200, decoding=3, prompt_tokens=0)
+    assert pace.budget(1) == 120
+    for _ in range(50):
+        pace.took(0.200, decoding=3, prompt_tokens=0)
+    assert pace.budget(1) == pytest.approx(200, abs=1)
+
+
+@given(
+    took=st.lists(st.tuples(seconds, st.integers(0, 8), st.integers(0, 512)), max_size=20),
+    most=st.integers(1, 2048),
+    decoding=st.integers(0, 64),
+)
+def test_whatever_was_measured_something_is_read_and_never_more_than_the_most(
+    took: list[tuple[float, int, int]], most: int, decoding: int
+) -> None:
+    pace = Pace(most)
+    for time, rows, tokens in took:
+        pace.took(time, decoding=rows, prompt_tokens=tokens)
+    assert min(LEAST, most) <= pace.budget(decoding) <= most

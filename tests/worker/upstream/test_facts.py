@@ -1,0 +1,200 @@
+"""What an upstream is, as far as it tells; what waiting mends is waited for, the rest said."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from danlu.adapters.errors import (
+    NotReady,
+    ServeError,
+    StartError,
+    UnknownRoute,
+    WorkerUnreachable,
+)
+from danlu.worker.loading import Progress
+from danlu.worker.upstream.facts import DEFAULT_CONTEXT, Facts, Wanted, found
+
+URL = "http://up/v1"
+
+
+class Server:
+    """Answers by path; an answer that is an error is raised, a list is played answer by answer."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {f"/{path.replace('__', '/')}": answer for path, answer in answers.items()}
+
+    def ask(self, path: str, body: Any = None, **_: Any) -> Any:
+        answer = self.answers.get(path, UnknownRoute(f"no {path}"))
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Waiting:
+    """A clock that only sleep moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+def models(*names: str, **card: Any) -> dict[str, Any]:
+    return {"data": [{"id": name, **card} for name in names]}
+
+
+def look(
+    server: Server,
+    progress: Progress | None = None,
+    alive: Callable[[], str] = lambda: "",
+    **wanted: Any,
+) -> Facts:
+    waiting = Waiting()
+    return found(
+        Wanted(URL, **wanted),
+        server.ask,
+        progress or Progress(),
+        alive=alive,
+        sleep=waiting.sleep,
+        clock=waiting.clock,
+    )
+
+
+def refusal(server: Server, **wanted: Any) -> str:
+    with pytest.raises(StartError) as caught:
+        look(server, **wanted)
+    return str(caught.value)
+
+
+VLLM = Server(models=models("cat", owned_by="vllm", max_model_len=64))
+
+
+def test_its_only_model_is_the_model() -> None:
+    assert look(VLLM) == Facts("cat", "vllm", 64, embeddings=False)
+
+
+def test_one_of_several_is_chosen_by_name() -> None:
+    server = Server(models=models("cat", "dog"))
+    assert look(server, model="dog").model == "dog"
+    assert look(server, names=("dog", "alias")).model == "dog"
+    assert refusal(server) == "the upstream serves cat, dog; choose one with --upstream-model"
+
+
+def test_a_model_that_is_not_there_is_named_with_those_that_are() -> None:
+    said = refusal(Server(models=models("cat", "dog")), model="cow")
+    assert said == "--upstream-model 'cow' is not served by the upstream; one of cat, dog"
+
+
+def test_ollamas_latest_goes_without_saying() -> None:
+    assert look(Server(models=models("cat:latest")), model="cat").model == "cat:latest"
+
+
+@pytest.mark.parametrize(
+    ("owner", "more", "dialect"),
+    [
+        ("vllm", {}, "vllm"),
+        ("sglang", {}, "sglang"),
+        ("MindIE Server", {}, "mindie"),
+        ("llamacpp", {}, "llama.cpp"),
+        ("me", {}, "llama-cpp-python"),
+        ("library", {}, "ollama"),
+        ("somebody", {"api__version": {"version": "0.9"}}, "ollama"),
+        ("fastchat", {"openapi.json": {"info": {"title": "danlu"}}}, "danlu"),
+        ("fastchat", {"openapi.json": {"info": {"title": "FastAPI"}}}, "fastchat"),
+        ("fastchat", {}, "fastchat"),
+        ("openai", {}, "openai"),
+        ("", {}, "openai"),
+    ],
+)
+def test_the_kind_is_told_by_who_owns_the_models(
+    owner: str, more: dict[str, Any], dialect: str
+) -> None:
+    assert look(Server(models=models("cat", owned_by=owner), **more)).dialect == dialect
+
+
+def test_the_kind_can_be_said() -> None:
+    assert look(VLLM, dialect="ollama").dialect == "ollama"
+
+
+@pytest.mark.parametrize(
+    ("card", "more"),
+    [
+        ({"owned_by": "vllm", "max_model_len": 64}, {}),
+        ({"owned_by": "llamacpp", "meta": {"n_ctx": 64, "n_ctx_train": 999}}, {}),
+        ({"owned_by": "llamacpp", "meta": {"n_ctx_train": 64}}, {}),
+        (
+            {"owned_by": "llamacpp", "meta": {"n_ctx_train": 999}},
+            {"props": {"default_generation_settings": {"n_ctx": 64}}},
+        ),
+        ({"owned_by": "fastchat"}, {"api__v1__token_check": {"prompts": [{"contextLength": 64}]}}),
+        (
+            {"owned_by": "library"},
+            {"api__ps": {"models": [{"name": "cat", "context_length": 64}]}},
+        ),
+    ],
+)
+def test_every_kind_tells_its_context_at_another_place(
+    card: dict[str, Any], more: dict[str, Any]
+) -> None:
+    assert look(Server(models=models("cat", **card), **more)).context_length == 64
+
+
+def test_a_context_that_is_not_told_is_fastchats() -> None:
+    assert look(Server(models=models("cat"))).context_length == DEFAULT_CONTEXT
+    assert look(Server(models=models("cat")), context_length=512).context_length == 512
+
+
+def test_a_context_may_be_less_than_the_upstreams_but_not_more() -> None:
+    assert look(VLLM, context_length=32).context_length == 32
+    said = refusal(VLLM, context_length=65)
+    assert said == "--context-length 65 is more than the upstream's own, 64; leave it out"
+
+
+def test_vectors_are_asked_for_once() -> None:
+    server = Server(models=models("cat"), embeddings={"data": [{"embedding": [1.0]}]})
+    assert look(server).embeddings
+
+
+def test_an_upstream_that_is_starting_is_waited_for() -> None:
+    progress = Progress()
+    answers = [WorkerUnreachable("nobody listens"), NotReady("loading"), {"data": []}]
+    assert look(Server(models=[*answers, models("cat")]), progress).model == "cat"
+    assert progress.detail == "waiting for the upstream: it serves no model yet"
+
+
+def test_the_wait_has_an_end() -> None:
+    server = Server(models=WorkerUnreachable("nobody listens"))
+    said = refusal(server, wait=5)
+    assert said == f"the upstream {URL} was not there within 5 s: nobody listens"
+
+
+def test_while_it_waits_it_shows_what_the_upstreams_starter_says() -> None:
+    progress = Progress()
+    look(Server(models=[NotReady("x"), models("cat")]), progress, alive=lambda: "shard 1 of 2")
+    assert progress.detail == "shard 1 of 2"
+
+
+def test_an_upstream_that_has_died_is_not_waited_for() -> None:
+    def dead() -> str:
+        raise StartError("it died")
+
+    with pytest.raises(StartError, match="it died"):
+        look(Server(models=NotReady("x")), alive=dead)
+
+
+def test_a_key_that_is_refused_is_said_with_where_to_give_it() -> None:
+    said = refusal(Server(models=ServeError("refuses this worker's key with status 401: no")))
+    assert "status 401" in said and "--upstream-key-file" in said
+
+
+@pytest.mark.parametrize("answer", [UnknownRoute("no"), {}, [[]], {"data": [{}]}, {"data": 1}])
+def test_what_is_no_such_server_is_said_with_the_usual_ending(answer: Any) -> None:
+    said = refusal(Server(models=answer))
+    assert URL in said and said.endswith("most such addresses end in /v1")

@@ -1,0 +1,1 @@
+"""An engine that computes nothing: it asks another OpenAI-compatible server."""

@@ -1,0 +1,120 @@
+"""An upstream's events into pieces: what is new, what it cost, why it ended. Pure: no socket."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ...adapters.errors import ServeError, WorkerLost, shown
+from ...adapters.wire.generation import Logprobs, Usage
+from ..job import FinishReason, Piece
+from .asking import UpstreamJob
+from .faults import in_the_stream
+from .logprobs import LogprobReader
+
+DONE = "[DONE]"
+ENDS: dict[str, FinishReason] = {"stop": "stop", "eos_token": "stop", "length": "length"}
+
+
+class Answer:
+    """Reads the events of one answer in their order. Owned by the task that asked for it.
+
+    The usage is the upstream's; until it says so, and where it never does, an event with text
+    counts as one token, and the prompt as `prompt_tokens`.
+    """
+
+    def __init__(self, job: UpstreamJob, prompt_tokens: int = 0) -> None:
+        self._pending = job.echo
+        self._events = 0
+        self._usage: Usage | None = None
+        self._asked = prompt_tokens
+        self._reason: FinishReason | None = None
+        self._logprobs = None if job.logprobs is None else LogprobReader(job.logprobs)
+        self.done = False
+
+    def feed(self, data: str) -> Piece | None:
+        """The piece that an event makes, if it brings text; raises the error that it reports."""
+        if data.strip() == DONE:
+            self.done = True
+            return None
+        event = _object(data)
+        try:
+            self._count(event.get("usage"))
+            choices = event.get("choices") or [{}]
+            return self._choice(choices[0])
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise _unreadable(data) from exc
+
+    def end(self) -> Piece:
+        """The last piece, once the stream is over; raises WorkerLost if the answer is not whole."""
+        if self._reason is None:
+            raise WorkerLost("the upstream ended the stream in the middle of an answer")
+        text, self._pending = self._pending, ""
+        rest = None if self._logprobs is None else self._logprobs.take([])
+        return Piece(text, self._total(), rest, self._reason)
+
+    def _choice(self, choice: Mapping[str, Any]) -> Piece | None:
+        text = _text(choice)
+        logprobs = self._scored(choice.get("logprobs"), text)
+        reason = choice.get("finish_reason")
+        if reason:
+            self._reason = _end(reason)
+        if not text and logprobs is None:
+            return None
+        self._events += 1
+        text, self._pending = self._pending + text, ""
+        return Piece(text, self._total(), logprobs)
+
+    def _scored(self, raw: Any, text: str) -> Logprobs | None:
+        if self._logprobs is None:
+            return None
+        if raw:
+            return self._logprobs.take(self._logprobs.entries(raw))
+        if text and not self._events:
+            raise ServeError("the upstream gives no log-probabilities; leave 'logprobs' out")
+        return None
+
+    def _count(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            self._usage = _usage(int(prompt or 0), int(completion or 0))
+
+    def _total(self) -> Usage:
+        return self._usage or _usage(self._asked, self._events)
+
+
+def _usage(prompt: int, completion: int) -> Usage:
+    return Usage(
+        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
+    )
+
+
+def _object(data: str) -> dict[str, Any]:
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise _unreadable(data) from exc
+    if not isinstance(event, dict):
+        raise _unreadable(data)
+    error = in_the_stream(event)
+    if error is not None:
+        raise error
+    return event
+
+
+def _text(choice: Mapping[str, Any]) -> str:
+    """The new text of a chat's or a completion's choice; none where there is only a role."""
+    text = choice["delta"].get("content") if "delta" in choice else choice.get("text")
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"a text is expected, not {type(text).__name__}")
+    return text or ""
+
+
+def _end(reason: object) -> FinishReason:
+    end = ENDS.get(str(reason))
+    if end is None:
+        raise ServeError(f"the upstream gave the answer up: {shown(str(reason))!r}")
+    return end
+
+
+def _unreadable(data: str) -> WorkerLost:
+    return WorkerLost(f"the upstream sent an event that cannot be read: {shown(data)}")

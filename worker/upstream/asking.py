@@ -1,0 +1,187 @@
+"""A generation body in an upstream's own words, or the sentence that names what it has no word for.
+
+Pure: knows dialects, asks nobody. What asks for nothing is said, too, where the upstream has a word
+for it: servers take the defaults of the model's directory, or their own, for what is left out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...adapters.errors import BadRequest, OutOfRange
+from ...adapters.wire.conversation import render
+from ...adapters.wire.generation import GenerateBody, Message, Structure
+from .dialects import DIALECTS, Dialect
+
+IDLE: dict[str, tuple[Any, ...]] = {  # the values of a field that ask for nothing
+    "top_k": (-1,),
+    "min_p": (0.0,),
+    "repetition_penalty": (1.0,),
+    "presence_penalty": (0.0,),
+    "frequency_penalty": (0.0,),
+    "logit_bias": (None, {}),
+    "min_tokens": (0,),
+    "stop": (None, []),
+    "stop_token_ids": (None, []),
+    "ignore_eos": (False,),
+    "seed": (None,),
+    "logprobs": (None,),
+    "structured_outputs": (None,),
+}
+SAID = (  # also when they ask for nothing
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+)
+ALWAYS = frozenset(  # fields that every upstream honours, or that we do for it
+    {"model", "prompt", "messages", "max_new_tokens", "echo", "delta"}
+    | {"best_of", "use_beam_search", "images"}
+)
+OVERHEAD = 256  # tokens that a chat template may write beside the messages, a default system text
+TURN = 16  # tokens that it may write around one message
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamJob:
+    """One generation as it is sent: `body` to `path`, without a limit of tokens.
+
+    The prompt comes to `most` tokens at most. `echo` is the text that we put before the answer.
+    `logprobs` as in `Job`.
+    """
+
+    path: str
+    body: dict[str, Any]
+    max_new_tokens: int
+    most: int
+    echo: str = ""
+    logprobs: int | None = None
+
+    @property
+    def chat(self) -> bool:
+        return "messages" in self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Makes jobs for one model of one upstream. Read by any thread.
+
+    With `conversation`, a template in wire form, messages are written by it; else by the upstream.
+    """
+
+    model: str
+    dialect: str
+    conversation: dict[str, Any] | None = None
+    seed: int | None = None
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The fields of a generation body that are honoured."""
+        known = DIALECTS[self.dialect]
+        ids = {"prompt_token_ids"} if known.reads_ids else set()
+        return ALWAYS.union(known.names, ids)
+
+    def job(self, body: GenerateBody) -> UpstreamJob:
+        """Raises BadRequest for what the upstream cannot be asked for."""
+        body = self._written(body)
+        self._check(body)
+        path, prompt = _prompt(body)
+        own_echo = body.echo and body.logprobs is None and body.prompt is not None
+        said = {"model": self.model, **prompt, **self._parameters(body), "stream": True}
+        if DIALECTS[self.dialect].totals is not None:
+            said["stream_options"] = DIALECTS[self.dialect].totals
+        if body.echo and not own_echo:
+            said["echo"] = True
+        return UpstreamJob(
+            path,
+            said,
+            body.max_new_tokens,
+            _most(body),
+            (body.prompt or "") if own_echo else "",
+            body.logprobs,
+        )
+
+    def _written(self, body: GenerateBody) -> GenerateBody:
+        """The body with its messages written out, if we are the ones to do it."""
+        if self.conversation is None or body.messages is None:
+            return body
+        prompt = render(self.conversation, body.messages)
+        own = [body.stop] if isinstance(body.stop, str) else body.stop or []
+        ends: dict[str, Any] = {"stop": [*own, *prompt.stop]}
+        if DIALECTS[self.dialect].knows("stop_token_ids"):
+            ends["stop_token_ids"] = [*(body.stop_token_ids or ()), *prompt.stop_token_ids]
+        return body.model_copy(update={"messages": None, "prompt": prompt.text, **ends})
+
+    def _check(self, body: GenerateBody) -> None:
+        known = DIALECTS[self.dialect]
+        for field, idle in IDLE.items():
+            if getattr(body, field) not in idle and not known.knows(field):
+                raise self._unknown(field)
+        if body.prompt_token_ids is not None and not known.reads_ids:
+            raise BadRequest(
+                "the upstream of this worker, which is taken for "
+                f"{self.dialect}, reads no token ids, 'prompt_token_ids'; give a text",
+                param="prompt_token_ids",
+            )
+        if body.echo and not self._echoes(body, known):
+            raise self._unknown("echo")
+        if body.min_tokens > body.max_new_tokens:
+            raise OutOfRange(
+                f"{body.min_tokens} is greater than 'max_new_tokens', {body.max_new_tokens}"
+                " - 'min_tokens'",
+                param="min_tokens",
+            )
+
+    def _echoes(self, body: GenerateBody, known: Dialect) -> bool:
+        """A prompt's text is ours to repeat; its tokens are not, nor is what a template makes."""
+        if body.messages is not None:
+            return False
+        return known.echoes or (body.prompt is not None and body.logprobs is None)
+
+    def _unknown(self, field: str) -> BadRequest:
+        return BadRequest(
+            f"'{field}' is not supported in this request by the upstream of this worker, "
+            f"which is taken for {self.dialect}; leave it out",
+            param=field,
+        )
+
+    def _parameters(self, body: GenerateBody) -> dict[str, Any]:
+        known, said = DIALECTS[self.dialect], {}
+        for field, name in known.names.items():
+            value = getattr(body, field)
+            if field in SAID or value not in IDLE[field]:
+                said[name] = value.given if isinstance(value, Structure) else value
+        if known.knows("seed") and body.seed is None and self.seed is not None:
+            said["seed"] = self.seed
+        if known.knows("top_k") and body.top_k == -1:
+            said["top_k"] = known.no_top_k
+        if self.dialect == "llama.cpp":
+            said["repeat_last_n"] = -1  # penalties look at all tokens, not at the last 64
+        if body.logprobs is not None:
+            top = max(body.logprobs, known.least_logprobs)
+            chat = body.messages is not None
+            said |= {"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top}
+        return said
+
+
+def _prompt(body: GenerateBody) -> tuple[str, dict[str, Any]]:
+    if body.messages is not None:
+        return "/chat/completions", {"messages": [m.model_dump() for m in body.messages]}
+    if body.prompt_token_ids is not None:
+        return "/completions", {"prompt": body.prompt_token_ids}
+    return "/completions", {"prompt": body.prompt}
+
+
+def _most(body: GenerateBody) -> int:
+    """The most tokens that the prompt can come to: no token of a text is less than a byte."""
+    if body.prompt_token_ids is not None:
+        return len(body.prompt_token_ids)
+    if body.messages is not None:
+        return OVERHEAD + sum(map(_turn, body.messages))
+    return len((body.prompt or "").encode()) + TURN
+
+
+def _turn(message: Message) -> int:
+    return TURN + len(message.content.encode())

@@ -1,0 +1,124 @@
+"""Asks one upstream: generations, embeddings, counts. Maps what goes wrong; owns no task."""
+
+import json
+import math
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from ...adapters.errors import ServeError, UnknownRoute, WorkerLost, WorkerSilent
+from ...adapters.host.http import Answer as HttpAnswer, Http
+from ...adapters.wire.sse_reader import Decoder
+from ..engine import Embeddings
+from ..job import Piece
+from .answers import Answer
+from .asking import UpstreamJob
+from .counting import guess, question, room_for, tokens_in
+from .dialects import DIALECTS
+from .faults import refusal
+
+BRIEF = 10.0  # seconds for a question that no model has to think about
+
+
+class Upstream:
+    """One model at one server. Owned by the event loop of `http`; `silence` is in seconds.
+
+    `url` ends where OpenAI's paths begin, usually in /v1.
+    """
+
+    def __init__(self, http: Http, url: str, silence: float) -> None:
+        self._http, self.url, self._silence = http, url, silence
+
+    async def ask(
+        self, path: str, body: Any = None, *, root: bool = False, seconds: float = BRIEF
+    ) -> Any:
+        """The JSON that `path` answers, to a GET without a body; raises a ServeError.
+
+        With `root` the path is one of the server's own, beside OpenAI's.
+        """
+        url = (self.root if root else self.url) + path
+        method = "GET" if body is None else "POST"
+        async with self._http.stream(
+            url, body, silence=seconds, total=seconds, method=method
+        ) as answer:
+            raw = await self._good(url, answer)
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as exc:
+            raise ServeError(f"{url} answered no JSON: {raw[:80]!r}") from exc
+
+    @property
+    def root(self) -> str:
+        return self.url.removesuffix("/v1")
+
+    async def generate(self, job: UpstreamJob, dialect: str, context: int) -> AsyncGenerator[Piece]:
+        """The answer as it comes; leaving early closes the connection, so that it is not computed.
+
+        The last piece has the finish_reason. Raises a ServeError, never ends short.
+        """
+        limit, prompt_tokens = await self._limit(job, dialect, context)
+        body = job.body if limit is None else {**job.body, "max_tokens": limit}
+        url = self.url + job.path
+        async with self._http.stream(url, body, silence=self._silence) as response:
+            if response.status != 200:
+                await self._good(url, response)
+            answer, decoder = Answer(job, prompt_tokens), Decoder()
+            async for chunk in response.chunks():
+                for data in decoder.feed(chunk):
+                    if (piece := answer.feed(data)) is not None:
+                        yield piece
+                if answer.done:
+                    break
+            yield answer.end()
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        body = {"model": model, "input": list(texts), "encoding_format": "float"}
+        answer = await self.ask("/embeddings", body, seconds=self._silence)
+        try:
+            vectors = [_normalised(one["embedding"]) for one in _in_order(answer["data"])]
+            tokens = int((answer.get("usage") or {}).get("prompt_tokens") or 0)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise WorkerLost(f"the upstream's vectors cannot be read: {exc!r}") from exc
+        if len(vectors) != len(texts):
+            raise WorkerLost(f"{len(texts)} texts brought {len(vectors)} vectors")
+        return Embeddings(vectors, tokens)
+
+    async def count(self, prompt: dict[str, Any], model: str, dialect: str) -> int | None:
+        """The tokens of a job's `prompt` or `messages`; None where the upstream does not count."""
+        asked = question(prompt, model, DIALECTS[dialect].counts)
+        if asked is None:
+            return None
+        path, body = asked
+        try:
+            return tokens_in(await self.ask(path, body, root=True))
+        except (UnknownRoute, WorkerSilent):  # an older server, or one that has no time for it
+            return None
+
+    async def _limit(self, job: UpstreamJob, dialect: str, context: int) -> tuple[int | None, int]:
+        """The most new tokens to ask for, None for what is left; and the prompt's tokens, counted
+        where that has to be, else estimated. Raises PromptTooLong."""
+        known = DIALECTS[dialect]
+        fits = not known.strict or job.most + job.max_new_tokens <= context
+        fills = job.chat and job.max_new_tokens >= context
+        count = None
+        if known.totals is None or not (fits or fills):
+            count = await self.count(job.body, job.body["model"], dialect)
+        told = guess(job) if count is None else count
+        if fits:
+            return min(job.max_new_tokens, context), told
+        return None if fills else room_for(job, count, context), told
+
+    async def _good(self, url: str, answer: HttpAnswer) -> bytes:
+        raw = await answer.read()
+        if answer.status != 200:
+            raise refusal(url, answer.status, raw, answer.headers.get("Retry-After"))
+        return raw
+
+
+def _in_order(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(data, key=lambda one: int(one.get("index", 0)))
+
+
+def _normalised(vector: Sequence[float]) -> list[float]:
+    """L2-normalised; a vector of nothing but zeros stays one."""
+    length = math.sqrt(sum(x * x for x in vector)) or 1.0
+    return [x / length for x in vector]

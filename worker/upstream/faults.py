@@ -1,0 +1,106 @@
+"""What an upstream says when it refuses or fails, by the names of our errors. Pure."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ...adapters.errors import (
+    BadRequest,
+    BodyTooLarge,
+    NotReady,
+    OutOfMemory,
+    Overloaded,
+    PromptTooLong,
+    ServeError,
+    UnknownModel,
+    UnknownRoute,
+    WorkerLost,
+    WorkerSilent,
+    from_code,
+)
+
+TOO_LONG = re.compile(  # of vLLM, SGLang, llama.cpp, llama-cpp-python, OpenAI and FastChat
+    r"context[ _](length|window|size)|maximum context|exceed_context_size", re.IGNORECASE
+)
+NO_MODEL = re.compile(r"model.{0,200}(not (found|exist)|does ?n.t exist)|model_not_found", re.S)
+LONGEST = 300  # characters of an upstream's own sentence that are passed on
+REFUSALS = range(400, 500)
+
+KINDS: dict[int, type[ServeError]] = {
+    408: WorkerSilent,
+    413: BodyTooLarge,
+    429: Overloaded,
+    502: WorkerLost,
+    503: NotReady,
+    504: WorkerSilent,
+    507: OutOfMemory,
+}
+
+
+def refusal(url: str, status: int, raw: bytes, retry_after: str | None = None) -> ServeError:
+    """The error in an answer with another status than 200; the sentence is for our client."""
+    words, param = _words(raw)
+    if status in (401, 403):
+        return ServeError(f"the upstream refuses this worker's key with status {status}: {words}")
+    if status in (404, 405):
+        return _missing(url, words)
+    error = _kind(status, words)(f"the upstream says: {words}", param=param)
+    error.retry_after = _seconds(retry_after)
+    return error
+
+
+def in_the_stream(event: dict[str, Any]) -> ServeError | None:
+    """The error that an event reports, in the middle of an answer; None for a good one."""
+    if event.get("error") is None and event.get("object") != "error" and "error_code" not in event:
+        return None
+    raw = json.dumps(event).encode()
+    words, _ = _words(raw)
+    sentence = f"the upstream broke the answer off: {words}"
+    number = event.get("error_code")
+    if isinstance(number, int) and number:  # danlu's and FastChat's
+        return from_code(number, sentence)
+    detail = event.get("error")
+    status = (detail.get("code") if isinstance(detail, dict) else None) or event.get("code")
+    return _kind(status if isinstance(status, int) else 500, words)(sentence)
+
+
+def _kind(status: int, words: str) -> Callable[..., ServeError]:
+    if status in KINDS:
+        return KINDS[status]
+    if status in REFUSALS:
+        return PromptTooLong if TOO_LONG.search(words) else BadRequest
+    return PromptTooLong if "exceed_context_size" in words else ServeError
+
+
+def _missing(url: str, words: str) -> ServeError:
+    """A model that is gone, or a route that this server does not have."""
+    if NO_MODEL.search(words):
+        return UnknownModel(f"the upstream does not serve this model any more: {words}")
+    return UnknownRoute(f"the upstream has no {url}: {words}")
+
+
+def _words(raw: bytes) -> tuple[str, str | None]:
+    """The sentence and the field that a body names; the body itself if it names none."""
+    text = raw.decode("utf-8", "replace")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    param = None
+    if isinstance(data, dict):
+        detail = data.get("error", data)
+        if isinstance(detail, dict):
+            param = detail.get("param") if isinstance(detail.get("param"), str) else None
+            kind = detail.get("type") if TOO_LONG.search(str(detail.get("type"))) else None
+            said = detail.get("message") or detail.get("detail") or detail.get("text")
+            text = " ".join(str(part) for part in (kind, said or detail) if part)
+        else:
+            text = str(detail)
+    line = " ".join(text.split()) or "nothing more"
+    return (line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."), param
+
+
+def _seconds(retry_after: str | None) -> int | None:
+    """A Retry-After in seconds; the form that is a date is passed over."""
+    return int(retry_after) if retry_after and retry_after.strip().isdecimal() else None
