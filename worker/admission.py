@@ -1,15 +1,21 @@
 """Checks a generation body against the model and makes it a job. Does no work on the device."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..adapters.errors import BadRequest, OutOfRange, PromptTooLong
 from ..adapters.wire.generation import GenerateBody
+from .adapter import BASE, Adapter
 from .grammar import FIELD, Grammars
 from .job import Job, Sampling
 from .prompting import Asked, Prompting
 
 # Every field: what the engine cannot do, the body's own types refuse (best_of 2, beams, images).
 HONOURED = frozenset(GenerateBody.model_fields)
+
+
+def only_the_model(name: str | None) -> Adapter:
+    """Where there are no adapters; the routes have looked at the name already."""
+    return BASE
 
 
 class Admission:
@@ -24,6 +30,7 @@ class Admission:
         vocabulary: int,
         end_ids: frozenset[int],
         seed: int | None = None,
+        adapter: Callable[[str | None], Adapter] = only_the_model,
     ) -> None:
         self._prompting = prompting
         self._grammars = grammars
@@ -31,6 +38,7 @@ class Admission:
         self._vocabulary = vocabulary
         self._ends = end_ids
         self._seed = seed
+        self._adapter = adapter
 
     def admit(self, body: GenerateBody) -> Job:
         """The job that `body` asks for; raises BadRequest and its kin."""
@@ -42,8 +50,9 @@ class Admission:
                 " - 'min_tokens'",
                 param="min_tokens",
             )
+        adapter = self._adapter(body.model)
         asked = self._prompting.ask(body)
-        room = self._room(len(asked.ids))
+        room = self._room(len(asked.ids), self._context - adapter.entries)
         grammar = self._grammar(body, asked)
         return Job(
             prompt_ids=asked.ids,
@@ -57,16 +66,17 @@ class Admission:
             continues=asked.continues,
             finished=asked.finished and grammar is None,
             grammar=grammar,
+            adapter=adapter,
         )
 
-    def _room(self, taken: int) -> int:
+    def _room(self, taken: int, context: int) -> int:
         """Tokens that are left for the answer; the sentence is FastChat's."""
-        if taken >= self._context:
+        if taken >= context:
             raise PromptTooLong(
-                f"This model's maximum context length is {self._context} tokens. However, your "
+                f"This model's maximum context length is {context} tokens. However, your "
                 f"messages resulted in {taken} tokens. Please reduce the length of the messages."
             )
-        return self._context - taken
+        return context - taken
 
     def _grammar(self, body: GenerateBody, asked: Asked) -> str | None:
         """What the answer follows; it says itself where the answer may end."""

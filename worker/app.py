@@ -20,7 +20,9 @@ from ..adapters.wire.conversation import numbered
 from ..adapters.wire.fastchat import Capabilities, CountBody, EmbeddingsBody, WorkerQuery
 from ..adapters.wire.generation import GenerateBody
 from ..adapters.wire.parsing import parse
-from .engine import AnyEngine, Embeddings, Engine, J
+from .adapter import BASE, Adapter
+from .adapter_routes import AdapterDoor
+from .engine import AnyEngine, Embeddings, Engine, J, served_names
 from .framing import Framer
 from .loading import Loading
 from .outbox import Outbox
@@ -45,6 +47,7 @@ LARGE = 8192  # characters from which tokenising takes longer than a change of t
 def build_app(settings: WorkerSettings, loading: Loading) -> Starlette:
     """The worker's app; until `loading` has an engine it answers that it is not ready."""
     door = Door(settings.names, settings.fastchat_version, loading)
+    adapters = AdapterDoor(settings.adapter_dir, lambda: loading.engine)
     return Starlette(
         routes=[
             _post("/worker_generate_stream", in_a_frame(door.generate_stream)),
@@ -55,6 +58,8 @@ def build_app(settings: WorkerSettings, loading: Loading) -> Starlette:
             _post("/worker_get_conv_template", door.conversation),
             _post("/model_details", door.details),
             _post("/worker_get_capabilities", door.capabilities),
+            _post("/worker_load_adapter", adapters.load),
+            _post("/worker_unload_adapter", adapters.unload),
             Route("/health", door.health),
             Route("/ready", door.ready),
         ],
@@ -89,9 +94,13 @@ class Door:
     async def embeddings(self, request: Request) -> Response:
         engine = self._loading.engine
         body = parse(EmbeddingsBody, await read_object(request))
-        self._check_name(body.model)
+        adapter = self._meant(body.model)
         if not engine.card.embeddings:
             raise BadRequest("this model offers no embeddings; ask a worker that does")
+        if adapter is not BASE:
+            raise BadRequest(
+                f"embeddings are made without adapters; ask for {self._names[0]}", param="model"
+            )
         made = await attended(request.receive, _embedded(engine, body.input))
         as_base64 = body.encoding_format == "base64"
         vectors = [_base64(v) for v in made.vectors] if as_base64 else made.vectors
@@ -100,32 +109,32 @@ class Door:
     async def status(self, _: Request) -> Response:
         busy = self._loading.engine.queue_length()
         return JSONResponse(
-            {"model_names": list(self._names), "speed": SPEED, "queue_length": busy}
+            {"model_names": list(self._served()), "speed": SPEED, "queue_length": busy}
         )
 
     async def count_token(self, request: Request) -> Response:
         engine = self._loading.engine
         body = parse(CountBody, await read_object(request))
-        self._check_name(body.model)
+        self._meant(body.model)
         count = await asyncio.to_thread(engine.count, body.prompt)
         return JSONResponse({"count": count, "error_code": 0})
 
     async def conversation(self, request: Request) -> Response:
-        engine = await self._asked(request)
+        engine, _ = await self._asked(request)
         return JSONResponse({"conv": numbered(engine.card.conversation, self._fastchat)})
 
     async def details(self, request: Request) -> Response:
-        engine = await self._asked(request)
-        return JSONResponse({"context_length": engine.card.context_length})
+        engine, adapter = await self._asked(request)
+        return JSONResponse({"context_length": engine.card.context_length - adapter.entries})
 
     async def capabilities(self, request: Request) -> Response:
-        engine = await self._asked(request)
+        engine, adapter = await self._asked(request)
         offered = Capabilities(
             version=__version__,
-            context_length=engine.card.context_length,
+            context_length=engine.card.context_length - adapter.entries,
             deltas=True,
             messages=True,
-            embeddings=engine.card.embeddings,
+            embeddings=engine.card.embeddings and adapter is BASE,
             parameters=sorted(engine.card.parameters),
         )
         return JSONResponse(offered.model_dump())
@@ -147,21 +156,29 @@ class Door:
 
     async def _generation(self, request: Request) -> GenerateBody:
         body = parse(GenerateBody, await read_object(request))
-        self._check_name(body.model)
+        self._meant(body.model)
         log.debug("asked body=%.2000s", body.to_wire())
         return body
 
-    async def _asked(self, request: Request) -> AnyEngine:
-        """The engine that a question about the model is for; its body may be left out."""
+    async def _asked(self, request: Request) -> tuple[AnyEngine, Adapter]:
+        """The engine that a question about the model is for, and the adapter that its name means;
+        the question's body may be left out."""
         engine = self._loading.engine
         raw = await read_body(request)
-        self._check_name(parse(WorkerQuery, object_in(raw or b"{}")).model)
-        return engine
+        return engine, self._meant(parse(WorkerQuery, object_in(raw or b"{}")).model)
 
-    def _check_name(self, model: str | None) -> None:
+    def _served(self) -> Sequence[str]:
+        return served_names(self._names, self._loading.engine)
+
+    def _meant(self, model: str | None) -> Adapter:
+        """The adapter that a model's name means; raises UnknownModel for one that is not served."""
+        adapters = self._loading.engine.adapters
+        if adapters is not None:
+            return adapters.adapter(model)
         if model is not None and model not in self._names:
             ours = ", ".join(self._names)
             raise UnknownModel(f"this worker serves {ours}, not {shown(model)!r}", param="model")
+        return BASE
 
 
 async def _submitted(engine: Engine[J], body: GenerateBody) -> Outbox:

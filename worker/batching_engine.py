@@ -11,12 +11,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import NotReady, OutOfMemory, ServeError
+from ..adapters.errors import BadRequest, NotReady, OutOfMemory, ServeError
 from ..adapters.models.loading import LoadedModel
+from ..adapters.models.tuned.adapter import Prefix, Tuning
+from ..adapters.models.tuned.reading import tuning_at
 from ..adapters.wire.generation import GenerateBody
+from .adapter import Adapter
 from .bound_pool import check_thread
 from .engine import Embeddings
 from .failures import Failures, fail
@@ -33,7 +37,9 @@ from .running import Running
 from .sampler import Sampler
 from .scheduler import Scheduler
 from .shapes import Shapes, power
+from .shelf import Shelf
 from .suitability import Fit
+from .tunings import Tunings
 from .warming import warm_up
 from .weights import lost
 
@@ -57,6 +63,18 @@ class Errand:
     promise: "Future[Embeddings]"
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An adapter that comes with its weights, or one that goes, without."""
+
+    adapter: Adapter
+    tuning: Tuning | None
+    promise: "Future[None]"
+
+
+Item = Arrival | Errand | Change
+
+
 class BatchingEngine:
     """See `Engine`. Sets and events are shared between threads; each use of them is atomic.
 
@@ -73,11 +91,12 @@ class BatchingEngine:
         progress: Progress | None = None,
     ) -> None:
         self._manner = manner or Manner()
-        self._hosted = Hosted(loaded, self._manner)
+        self.adapters = Shelf(self._manner.names, self._load, self._retire)
+        self._hosted = Hosted(loaded, self._manner, self.adapters.adapter)
         self._device, self._room = device, room
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost
-        self._inbox: SimpleQueue[Arrival | Errand | None] = SimpleQueue()  # None only wakes
+        self._inbox: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes
         self._boxes: set[Box] = set()  # of jobs running and waiting
         self._promises: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
@@ -123,7 +142,21 @@ class BatchingEngine:
         self._closing.set()
         self._inbox.put(None)
 
-    def _post(self, item: "Arrival | Errand") -> None:
+    def _load(self, name: str, path: Path) -> "tuple[Adapter, Future[None]]":
+        """Read an adapter here, and have it brought to the device."""
+        tuning = tuning_at(path, self._hosted.model)
+        adapter = _named(name, tuning, self._hosted.context_length)
+        return adapter, self._change(adapter, tuning)
+
+    def _retire(self, adapter: Adapter) -> None:
+        self._change(adapter, None)
+
+    def _change(self, adapter: Adapter, tuning: Tuning | None) -> "Future[None]":
+        promise: Future[None] = Future()
+        self._post(Change(adapter, tuning, promise))
+        return promise
+
+    def _post(self, item: Item) -> None:
         self._inbox.put(item)
         if self._closing.is_set():  # nobody may be left to look
             self._turn_away()
@@ -135,7 +168,7 @@ class BatchingEngine:
                 item = self._inbox.get_nowait()
                 if isinstance(item, Arrival):
                     self._settle(item.box, _closed())
-                elif isinstance(item, Errand):
+                elif item is not None:
                     fail(item.promise, _closed())
 
     def _settle(self, box: Box, error: ServeError | None) -> None:
@@ -173,7 +206,8 @@ class BatchingEngine:
             part=min(CHUNK, room.length),
             fixed=self._device.fixed_shapes,
         )
-        runner = Runner(model, cache, shapes)
+        tunings = Tunings(model)
+        runner = Runner(model, cache, shapes, tunings)
         warm_up(runner, shapes, progress)
         return Running(
             self._hosted,
@@ -188,6 +222,7 @@ class BatchingEngine:
             Sampler(room.concurrency, fit.vocabulary, model.device),
             self._failures,
             self._settle,
+            tunings=tunings,
             pace=Pace(CHUNK),
             seats=room.concurrency,
             interval=self._manner.stream_interval,
@@ -202,7 +237,25 @@ class BatchingEngine:
                     self._arrive(item, running)
                 elif isinstance(item, Errand):
                     errands.append(item)
+                elif isinstance(item, Change):
+                    self._make(item, running.tunings)
             wait = False
+
+    def _make(self, change: Change, tunings: Tunings) -> None:
+        """Bring an adapter to the device, or let it go."""
+        try:
+            if change.tuning is None:
+                tunings.retire(change.adapter)
+            else:
+                tunings.load(change.adapter, change.tuning)
+        except Exception as exc:
+            error = self._failures.explained(exc)
+        else:
+            change.promise.set_result(None)
+            return
+        fail(change.promise, error)
+        if not self.lost.done():
+            self._device.release_memory()
 
     def _arrive(self, item: Arrival, running: Running) -> None:
         try:
@@ -251,9 +304,22 @@ class BatchingEngine:
         fail(errand.promise, error)
 
 
+def _named(name: str, tuning: Tuning, context: int) -> Adapter:
+    """The adapter under its name; raises BadRequest for one that leaves a text no room."""
+    if not isinstance(tuning, Prefix):
+        return Adapter(name)
+    if tuning.length >= context:
+        raise BadRequest(
+            f"the adapter's prefix of {tuning.length} tokens leaves no room for a text in a "
+            f"context of {context}",
+            param="path",
+        )
+    return Adapter(name, tuning.length, tuning.first)
+
+
 def _see_off(
     closing: threading.Event,
-    inbox: "SimpleQueue[Arrival | Errand | None]",
+    inbox: "SimpleQueue[Item | None]",
     thread: threading.Thread,
 ) -> None:
     """A program that ends under a thread which computes would be aborted."""

@@ -8,6 +8,7 @@ from ..adapters.errors import StartError
 from ..adapters.host.addresses import given_url
 from ..adapters.models.checkpoint import WANTED, checkpoint_at
 from ..adapters.wire.conversation import template_named
+from .adapter_paths import check_paths
 from .choices import check_choices
 from .settings import WorkerSettings
 
@@ -32,6 +33,7 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
             f"--revision {settings.revision!r} chooses a version on a model hub, and --model-path "
             "is a directory here; download that version and give its directory"
         )
+    check_paths(settings.adapters, settings.adapter_dir)
     if settings.conv_template is not None:
         template_named(settings.conv_template)
     return dataclasses.replace(

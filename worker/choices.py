@@ -22,12 +22,13 @@ PATIENCE = {"upstream_silence": FOR_BOTH, "upstream_wait": FOR_BOTH}
 VLLM = {"vllm_flags": "it is for --engine vllm"}
 
 BATCH = {"kv_memory": "it is for --engine batching"}
+TUNED = dict.fromkeys(("adapters", "adapter_dir"), "they are for --engine batching")
 ABOVE = {**BATCH, "limit_waiting": "the upstream decides how many may wait"}
 
 NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not honoured
     "auto": {**UPSTREAM, **PATIENCE, **VLLM},
     "batching": {**UPSTREAM, **PATIENCE, **VLLM},
-    "thread": {**UPSTREAM, **PATIENCE, **VLLM, **BATCH},
+    "thread": {**UPSTREAM, **PATIENCE, **VLLM, **BATCH, **TUNED},
     "upstream": {
         "model_path": THERE,
         "device": THERE,
@@ -39,6 +40,8 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "chatglm_generation": THERE,
         "trust_remote_code": THERE,
         "embed_in_truncate": THERE,
+        "adapters": THERE,
+        "adapter_dir": THERE,
         "stream_interval": "the upstream decides when it sends",
         **ABOVE,
         **VLLM,
@@ -48,6 +51,8 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "load_8bit": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
         "chatglm_generation": ITS_OWN,
         "embed_in_truncate": ITS_OWN,
+        "adapters": f"{ITS_OWN}; --vllm-flags='--enable-lora --lora-modules …' tells it",
+        "adapter_dir": ITS_OWN,
         "stream_interval": f"{ITS_OWN}; --vllm-flags='--stream-interval N' tells it",
         **ABOVE,
         **UPSTREAM,

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ..adapters.wire.generation import GenerateBody
 from .outbox import Box
+from .shelf import Shelf
 
 J = TypeVar("J")  # what an engine makes of a body; nobody else looks into it
 
@@ -39,13 +40,17 @@ class Engine(Protocol[J]):
     """Owns the model and the device. Every method may be called from any thread, none but `count`
     blocks long.
 
-    `admit` is host work of milliseconds; it raises BadRequest and its kin. `count` may ask another
-    server: it is for threads that may wait. `lost` is done once the device is lost: whatever is
-    asked after that ends with DeviceLost.
+    `adapters` are those that it serves beside the model, None where it can serve none. `admit` is
+    host work of milliseconds; it raises BadRequest and its kin. `count` may ask another server: it
+    is for threads that may wait. `lost` is done once the device is lost: whatever is asked after
+    that ends with DeviceLost.
     """
 
     card: ModelCard
     lost: "Future[None]"
+
+    @property
+    def adapters(self) -> Shelf | None: ...
 
     def admit(self, body: GenerateBody) -> J:
         """The job that `body` asks for, in the engine's own form; raises BadRequest and its kin."""
@@ -73,3 +78,8 @@ class Engine(Protocol[J]):
 
 
 AnyEngine: TypeAlias = Engine[Any]
+
+
+def served_names(model: Sequence[str], engine: AnyEngine) -> tuple[str, ...]:
+    """The names that may be asked for now: the model's own, and those with an adapter."""
+    return tuple(model) if engine.adapters is None else engine.adapters.names

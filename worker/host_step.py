@@ -8,6 +8,7 @@ like all others, and written to a row of the cache that belongs to nobody.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .adapter import BASE, Adapter
 from .scheduler import Chunk, Plan
 from .sequence import Sequence
 from .shapes import Shapes
@@ -18,7 +19,7 @@ NOBODY = 0  # the id of a token that stands for none
 @dataclass(frozen=True, slots=True)
 class Part:
     """Tokens `first` to `first + count` of the step belong to one prompt, whose slot then holds
-    `end` tokens; the first of them is its token number `start`."""
+    `end` entries; that of the first of them is number `start`."""
 
     first: int
     count: int
@@ -29,20 +30,24 @@ class Part:
 
 @dataclass(slots=True)
 class HostStep:
-    """`ids`, `positions` and `slots` have one entry a token, `kept` names the tokens whose logits
-    are wanted. `fed` are tokens that only the device knows: where in `ids` they belong, and which
-    of the tokens that were chosen last they are.
+    """`ids`, `positions`, `slots` and the `places` in these have one number a token, `kept` names
+    the tokens whose logits are wanted. `tuned` are the tokens of each adapter that adds to the
+    model's layers, the first of them several times where shapes are fixed. `fed` are tokens that
+    only the device knows: where in `ids` they belong, and which of the tokens that were chosen last
+    they are.
 
     The first `rows` tokens decode: one for each of the `seats`, or, where these are `dense`, for
-    the first slots in order. `lengths` are the tokens that each slot up to the last of them sees,
+    the first slots in order. `lengths` are the entries that each slot up to the last of them sees,
     `longest` is the length of attention over them. `due` are the rows of the logits that next
     tokens are chosen from; `scored` are those of whole chunks, from row to row.
     """
 
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
+    tuned: dict[Adapter, list[int]] = field(default_factory=dict)
     fed: dict[int, int] = field(default_factory=dict)
     seats: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
@@ -63,6 +68,8 @@ def host_step(
     _decode(step, plan, shapes, spare, chosen or {})
     for chunk in plan.chunks:
         _read(step, chunk, shapes, spare)
+    for tokens in step.tuned.values():
+        tokens += tokens[:1] * (shapes.group_for(len(tokens)) - len(tokens))
     return step
 
 
@@ -71,7 +78,7 @@ def _decode(
 ) -> None:
     by_slot = {sequence.seat: sequence for sequence in plan.decode}
     span = shapes.rows_for(max(by_slot, default=-1) + 1)
-    step.lengths = [by_slot[i].computed + 1 if i in by_slot else 1 for i in range(span)]
+    step.lengths = [_seen(by_slot[i]) if i in by_slot else 1 for i in range(span)]
     step.longest = shapes.length_for(max(step.lengths, default=0))
     step.seats = list(range(span)) if shapes.fixed else list(by_slot)
     step.dense = step.seats == list(range(span))
@@ -79,25 +86,26 @@ def _decode(
     for seat in step.seats:
         sequence = by_slot.get(seat)
         if sequence is None:
-            _add(step, NOBODY, 0, spare)
+            _fill(step, spare)
         else:
             step.due.append(len(step.ids))
             known = sequence.computed < len(sequence.tokens)
             if not known:
                 step.fed[len(step.ids)] = chosen[sequence]
             token = sequence.tokens[sequence.computed] if known else NOBODY
-            _add(step, token, sequence.computed, seat)
+            _add(step, token, sequence.computed, sequence)
     step.kept = list(range(step.rows))
 
 
 def _read(step: HostStep, chunk: Chunk, shapes: Shapes, spare: int) -> None:
     sequence, first = chunk.sequence, len(step.ids)
     for place in range(chunk.start, chunk.end):
-        _add(step, sequence.tokens[place], place, sequence.seat)
+        _add(step, sequence.tokens[place], place, sequence)
     for _ in range(shapes.part_for(chunk.end - chunk.start) - (chunk.end - chunk.start)):
-        _add(step, NOBODY, 0, spare)
-    length = shapes.length_for(chunk.end) if shapes.fixed else chunk.end
-    step.parts.append(Part(first, len(step.ids) - first, sequence.seat, chunk.start, length))
+        _fill(step, spare)
+    start, end = (sequence.adapter.entries + place for place in (chunk.start, chunk.end))
+    length = shapes.length_for(end) if shapes.fixed else end
+    step.parts.append(Part(first, len(step.ids) - first, sequence.seat, start, length))
     own = range(first, first + chunk.end - chunk.start)
     if sequence.scored:
         step.scored.append((chunk, len(step.kept), len(step.kept) + len(own)))
@@ -108,7 +116,25 @@ def _read(step: HostStep, chunk: Chunk, shapes: Shapes, spare: int) -> None:
         step.due.append(len(step.kept) - 1)
 
 
-def _add(step: HostStep, token: int, position: int, slot: int) -> None:
+def _seen(sequence: Sequence) -> int:
+    """Entries that its next token sees, its own among them."""
+    return sequence.adapter.entries + sequence.computed + 1
+
+
+def _add(step: HostStep, token: int, number: int, sequence: Sequence) -> None:
+    """The next token of the step is a sequence's token of this number."""
+    adapter = sequence.adapter
+    if adapter is not BASE and not adapter.entries:  # what has entries adds to no layer
+        step.tuned.setdefault(adapter, []).append(len(step.ids))
     step.ids.append(token)
-    step.positions.append(position)
-    step.slots.append(slot)
+    step.positions.append(adapter.first + number)
+    step.places.append(adapter.entries + number)
+    step.slots.append(sequence.seat)
+
+
+def _fill(step: HostStep, spare: int) -> None:
+    """The next token of the step is nobody's."""
+    step.ids.append(NOBODY)
+    step.positions.append(0)
+    step.places.append(0)
+    step.slots.append(spare)

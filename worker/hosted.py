@@ -1,10 +1,12 @@
 """A loaded model as an engine is asked about it: how it is prompted, spelled and described."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..adapters.errors import Overloaded
 from ..adapters.models.loading import LoadedModel
-from .admission import HONOURED, Admission
+from .adapter import Adapter
+from .admission import HONOURED, Admission, only_the_model
 from .embedding import Embedder
 from .engine import ModelCard
 from .glm_prompting import prompting_for
@@ -20,9 +22,10 @@ class Manner:
     """How an engine serves its model.
 
     `concurrency` requests run at a time, None for what suits the engine; of the rest, `waiting`
-    may wait, None for any number.
+    may wait, None for any number. `names` are those that the model is asked for by.
     """
 
+    names: tuple[str, ...] = ()
     concurrency: int | None = None
     waiting: int | None = None
     stream_interval: int = 1
@@ -32,9 +35,17 @@ class Manner:
 
 
 class Hosted:
-    """What all engines make of a model in the same way. Read by any thread."""
+    """What all engines make of a model in the same way. Read by any thread.
 
-    def __init__(self, loaded: LoadedModel, manner: Manner) -> None:
+    `adapter` finds the one that a request's model name means, or raises UnknownModel.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        manner: Manner,
+        adapter: Callable[[str | None], Adapter] = only_the_model,
+    ) -> None:
         self.model = loaded.model
         self.context_length = loaded.context_length
         self.vocabulary = Vocabulary(loaded.tokenizer)
@@ -49,6 +60,7 @@ class Hosted:
             vocabulary=loaded.vocabulary,
             end_ids=loaded.end_ids,
             seed=manner.seed,
+            adapter=adapter,
         )
         self.embedder = Embedder(
             loaded.model,

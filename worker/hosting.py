@@ -18,7 +18,7 @@ from ..adapters.host.serving import Listener, serve, tls_from
 from ..adapters.host.systemd import notify
 from .address import derived_address, unreachable_for
 from .app import build_app
-from .engine import AnyEngine
+from .engine import AnyEngine, served_names
 from .loading import Loading, Progress
 from .registration import Identity, registered
 from .settings import WorkerSettings
@@ -136,9 +136,11 @@ class _Life:
         controllers = () if self._settings.no_register else self._settings.controller_address
         for controller in unreachable_for(self._address, controllers):
             log.warning("controller=%s cannot reach %s: %s", controller, self._address, REMEDY)
-        who = Identity(self._address, names, engine.queue_length)
+        who = Identity(self._address, lambda: served_names(names, engine), engine.queue_length)
         interval = self._settings.heart_beat_interval
-        async with Http() as http, registered(who, controllers, http, interval=interval):
+        async with Http() as http, registered(who, controllers, http, interval=interval) as tell:
+            if engine.adapters is not None:
+                engine.adapters.listen(lambda: loop.call_soon_threadsafe(tell))
             await self._stopping.wait()
 
     def _stop(self) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..adapters.wire.generation import Logprobs, Usage
+from .adapter import BASE, Adapter
 
 FinishReason = Literal["stop", "length"]
 
@@ -44,7 +45,8 @@ class Job:
     `echo` is the text to put before the answer, empty for none. An answer that `continues` its
     prompt keeps the space that its first word begins with. One that is `finished` gets the finish
     that ChatGLM2 gives an answer in a conversation. `grammar` is what the answer follows, checked,
-    None for any text; an answer that follows one ends with it.
+    None for any text; an answer that follows one ends with it. `adapter` is what the model is tuned
+    with.
     """
 
     prompt_ids: tuple[int, ...]
@@ -58,6 +60,7 @@ class Job:
     continues: bool = False
     finished: bool = False
     grammar: str | None = None
+    adapter: Adapter = BASE
 
 
 @dataclass(frozen=True, slots=True)

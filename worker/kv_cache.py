@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kv_slots import Copy, Move
+from .kv_slots import Copy, Swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class KvCache:
         self.keys = [_zeros(shape, dtype, device) for shape in shapes]
         self.values = [_zeros(shape, dtype, device) for shape in shapes]
 
-    def move(self, move: Move) -> None:
+    def move(self, move: Copy | Swap) -> None:
         if isinstance(move, Copy):
             self._copy(move.source, move.target, move.length)
         else:
@@ -47,8 +47,15 @@ class KvCache:
             self._copy(move.second, move.first, move.length)
             self._copy(self.spare, move.second, move.length)
 
+    def fill(self, slot: int, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        """Put each layer's keys and values [heads, count, size] at the slot's beginning."""
+        count = keys[0].shape[1]
+        for caches, layers in ((self.keys, keys), (self.values, values)):
+            for cache, layer in zip(caches, layers, strict=True):
+                cache[slot, :, :count] = layer
+
     def wipe(self, slot: int, length: int) -> None:
-        """Nothing is left of the slot's first `length` tokens; what was computed wrongly would
+        """Nothing is left of the slot's first `length` entries; what was computed wrongly would
         spoil what comes after."""
         for tensor in (*self.keys, *self.values):
             tensor[slot, :, :length].zero_()

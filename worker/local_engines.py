@@ -4,8 +4,9 @@ import dataclasses
 import logging
 
 from ..adapters.devices.device import Device, device_named
-from ..adapters.errors import StartError
+from ..adapters.errors import ServeError, StartError
 from ..adapters.models.loading import LoadedModel
+from .adapter_paths import named_paths
 from .batching_engine import BatchingEngine
 from .engine import AnyEngine
 from .hosted import Manner
@@ -49,6 +50,7 @@ def engine_for(
 ) -> AnyEngine:
     """Called on a thread that is bound to the device, because it may run the model."""
     manner = Manner(
+        names=settings.names,
         concurrency=settings.limit_worker_concurrency,
         waiting=settings.limit_waiting,
         stream_interval=settings.stream_interval,
@@ -57,12 +59,14 @@ def engine_for(
         seed=settings.seed,
     )
     if settings.engine == "thread":
+        _refuse_adapters(settings, "--engine thread does not; leave it out")
         return ThreadEngine(loaded, device, manner)
     fit = fitted(loaded.model, loaded.context_length)
     if not fit.reason:
         return _batching(loaded, device, fit, manner, progress, settings)
     if settings.engine == "batching":
         raise StartError(f"--engine batching cannot run this model: {fit.reason}; leave it out")
+    _refuse_adapters(settings, f"this model is not, because {fit.reason}")
     log.warning("requests run one by one: no batches for this model, because %s", fit.reason)
     return ThreadEngine(loaded, device, manner)
 
@@ -85,7 +89,25 @@ def _batching(
         )
     log.info("cache slots=%d length=%d requests=%d", found.slots, found.length, found.concurrency)
     shortened = dataclasses.replace(loaded, context_length=found.length)
-    return BatchingEngine(shortened, device, fit, found, manner, progress)
+    engine = BatchingEngine(shortened, device, fit, found, manner, progress)
+    _load_adapters(engine, settings)
+    return engine
+
+
+def _refuse_adapters(settings: WorkerSettings, reason: str) -> None:
+    for flag, given in (("--adapters", settings.adapters), ("--adapter-dir", settings.adapter_dir)):
+        if given:
+            raise StartError(f"{flag} needs a model that runs in batches, and {reason}")
+
+
+def _load_adapters(engine: BatchingEngine, settings: WorkerSettings) -> None:
+    """Those of the flag; raises StartError, and leaves no engine behind."""
+    try:
+        for name, path in named_paths(settings.adapters):
+            engine.adapters.load(name, path).result()
+    except (ServeError, StartError) as exc:
+        engine.close()
+        raise StartError(f"--adapters: {exc}") from exc
 
 
 def room_for(

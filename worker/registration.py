@@ -6,7 +6,7 @@ what to say next and how long to wait, without a socket or a clock; `attend` say
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +19,7 @@ LONGEST_PAUSE = 4.0  # seconds; a controller that is back is found again within 
 CALL_TIMEOUT = 5.0  # seconds for one call, as FastChat's
 GOODBYE_TIMEOUT = 2.0  # seconds; a stop must not wait for a controller that hangs
 
-Sleep = Callable[[float], Awaitable[None]]
+Sleep = Callable[[float], Coroutine[Any, Any, None]]
 
 
 class Call(Enum):
@@ -73,14 +73,14 @@ class Caller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a worker says of itself; its address is its name."""
+    """What a worker says of itself; its address is its name. `models` may change."""
 
     address: str
-    models: tuple[str, ...]
+    models: Callable[[], tuple[str, ...]]
     queue_length: Callable[[], int]
 
     def status(self) -> dict[str, Any]:
-        return {"model_names": list(self.models), "speed": 1, "queue_length": self.queue_length()}
+        return {"model_names": list(self.models()), "speed": 1, "queue_length": self.queue_length()}
 
     def registration(self) -> dict[str, Any]:
         return {
@@ -102,14 +102,26 @@ async def registered(
     *,
     interval: float,
     sleep: Sleep = asyncio.sleep,
-) -> AsyncIterator[None]:
-    """While the block runs, every controller that can be reached knows the worker."""
+) -> AsyncIterator[Callable[[], None]]:
+    """While the block runs, every controller that can be reached knows the worker.
+
+    What the block gets is called when the worker serves other names, on the event loop: the
+    controllers are told at once.
+    """
+    news = [asyncio.Event() for _ in controllers]
     tasks = [
-        asyncio.create_task(attend(who, url, http, interval=interval, sleep=sleep), name=url)
-        for url in controllers
+        asyncio.create_task(
+            attend(who, url, http, interval=interval, sleep=sleep, news=new), name=url
+        )
+        for url, new in zip(controllers, news, strict=True)
     ]
+
+    def tell() -> None:
+        for new in news:
+            new.set()
+
     try:
-        yield
+        yield tell
     finally:
         for task in tasks:
             task.cancel()
@@ -118,17 +130,41 @@ async def registered(
 
 
 async def attend(
-    who: Identity, controller: str, http: Caller, *, interval: float, sleep: Sleep
+    who: Identity,
+    controller: str,
+    http: Caller,
+    *,
+    interval: float,
+    sleep: Sleep,
+    news: asyncio.Event,
 ) -> None:
-    """Keep one controller informed, for ever. One log line a change, none a repetition."""
+    """Keep one controller informed, for ever. One log line a change, none a repetition.
+
+    `news` that the worker serves other names make it register anew.
+    """
     member = Membership(interval)
     while True:
+        if news.is_set():
+            news.clear()
+            member.joined = False
         was = (member.joined, member.failures > 0)
         outcome, reason = await _say(member.call, who, controller, http)
         pause = member.after(outcome)
         if (member.joined, member.failures > 0) != was:
             _log_change(controller, outcome, reason)
-        await sleep(pause)
+        await _first(sleep(pause), news.wait())
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Until one of them is over; raises what it raises."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _say(call: Call, who: Identity, controller: str, http: Caller) -> tuple[Outcome, str]:

@@ -11,9 +11,11 @@ from transformers import PreTrainedModel
 from .attention import CachedStep, Span
 from .host_step import HostStep, Part, host_step
 from .kv_cache import KvCache
+from .kv_slots import Fill, Move
 from .scheduler import Chunk, Plan
 from .sequence import Sequence
 from .shapes import Shapes
+from .tunings import Tunings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,16 @@ class Runner:
     What the model needs to know of a step goes to the device in a single transfer.
     """
 
-    def __init__(self, model: PreTrainedModel, cache: KvCache, shapes: Shapes) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        cache: KvCache,
+        shapes: Shapes,
+        tunings: Tunings | None = None,
+    ) -> None:
         self._model: Any = model
         self._cache, self._shapes = cache, shapes
+        self._tunings = tunings or Tunings(model)
         self._device = model.device
         self._columns = torch.arange(
             cache.length + shapes.part_for(shapes.part), device=self._device
@@ -55,7 +64,7 @@ class Runner:
         """Do the plan's moves. If that fails, nobody knows what lies in which slot."""
         with torch.inference_mode():
             for move in plan.moves:
-                self._cache.move(move)
+                self._move(move)
 
     def run(self, plan: Plan, last: Chosen | None = None) -> Result:
         """Do the plan's one forward, after its moves. It may be tried again: what it writes, it
@@ -67,12 +76,22 @@ class Runner:
     def wipe(self, sequence: Sequence) -> None:
         """Nothing of one that went wrong may stay in its slot: a NaN is not masked away."""
         with torch.inference_mode():
-            self._cache.wipe(sequence.seat, len(sequence.tokens) + sequence.coming)
+            own = sequence.adapter.entries
+            self._cache.wipe(sequence.seat, own + len(sequence.tokens) + sequence.coming)
+
+    def _move(self, move: Move) -> None:
+        if isinstance(move, Fill):
+            prefix = self._tunings.prefix(move.adapter)
+            self._cache.fill(move.target, prefix.keys, prefix.values)
+        else:
+            self._cache.move(move)
 
     def _forward(self, host: HostStep, last: Chosen | None) -> Result:
-        numbers = (host.ids, host.positions, host.slots, host.kept, host.seats, host.lengths)
-        fed = (list(host.fed), list(host.fed.values()))
-        ids, positions, slots, kept, seats, lengths, where, which = self._sent(*numbers, *fed)
+        tokens = (host.ids, host.positions, host.places, host.slots)
+        rest = (host.kept, host.seats, host.lengths, list(host.fed), list(host.fed.values()))
+        mix = self._tunings.numbers(host.tuned, len(host.ids))
+        ids, positions, places, slots, *others = self._sent(*tokens, *rest, *mix)
+        kept, seats, lengths, where, which, *tuned = others
         if last is not None and host.fed:
             ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
         step = CachedStep(
@@ -81,19 +100,20 @@ class Runner:
             slots=None if host.dense else seats,
             mask=(self._columns[: host.longest] < lengths.unsqueeze(1)).unsqueeze(1),
             places={
-                heads: (slots * heads + each) * self._cache.length + positions
+                heads: (slots * heads + each) * self._cache.length + places
                 for heads, each in self._heads.items()
             },
             spans=tuple(self._span(part) for part in host.parts),
         )
-        outputs = self._model(
-            input_ids=ids.unsqueeze(0),
-            position_ids=positions.unsqueeze(0),
-            use_cache=False,
-            logits_to_keep=kept,
-            step=step,
-            return_dict=True,
-        )
+        with self._tunings.mixed(host.tuned, tuned, len(ids)):
+            outputs = self._model(
+                input_ids=ids.unsqueeze(0),
+                position_ids=positions.unsqueeze(0),
+                use_cache=False,
+                logits_to_keep=kept,
+                step=step,
+                return_dict=True,
+            )
         return self._result(host, outputs.logits[0])
 
     def _span(self, part: Part) -> Span:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import OutOfMemory, ServeError
+from ..adapters.errors import OutOfMemory, ServeError, UnknownModel
 from .answer import Answer
 from .bound_pool import check_thread
 from .draw import Choice, Draw
@@ -25,6 +25,7 @@ from .runner import Chosen, Result, Runner
 from .sampler import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
+from .tunings import Tunings
 
 Close = Callable[[Box, ServeError | None], None]
 
@@ -79,6 +80,7 @@ class Running:
         failures: Failures,
         close: Close,
         *,
+        tunings: Tunings,
         pace: Pace,
         seats: int,
         interval: int = 1,
@@ -88,6 +90,7 @@ class Running:
         self._device, self._failures, self._close = device, failures, close
         self._scheduler, self._runner, self._sampler = scheduler, runner, sampler
         self._pace, self._interval, self._clock = pace, interval, clock
+        self.tunings = tunings
         self._seats = list(range(seats))
         self._requests: dict[Sequence, Request] = {}
         self._flight: Flight | None = None
@@ -105,10 +108,11 @@ class Running:
             number=self._arrivals,
             most=len(job.prompt_ids) + job.max_new_tokens,
             scored=quoted,
+            adapter=job.adapter,
             awaited=job.grammar is not None,
         )
         self._arrivals += 1
-        self._requests[sequence] = Request(
+        request = Request(
             job,
             box,
             sequence,
@@ -116,6 +120,11 @@ class Running:
             self._hosted.begun(job),
             quoted=[Choice(job.prompt_ids[0])] if quoted else [],
         )
+        if not self.tunings.enter(job.adapter):  # last: nothing may fail once it is counted on
+            gone = f"adapter {job.adapter.name!r} was unloaded before the request could begin"
+            self._close(box, UnknownModel(gone, param="model"))
+            return
+        self._requests[sequence] = request
         self._scheduler.add(sequence)
 
     def step(self) -> None:
@@ -289,6 +298,7 @@ class Running:
             self._sampler.leave(request.seat)
             self._seats.append(request.seat)
         del self._requests[sequence]
+        self.tunings.leave(request.job.adapter)
         self._close(request.box, error)
 
 

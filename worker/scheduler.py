@@ -128,7 +128,11 @@ class Scheduler:
         """Whether waiting a little saves the sequence from reading what another one reads now."""
         if sequence.scored:
             return False
-        reading = (s for s in self._running if not s.decoding and not s.scored)
+        reading = (
+            s
+            for s in self._running
+            if s.adapter is sequence.adapter and not s.decoding and not s.scored
+        )
         return any(
             common(sequence.prompt[:-1], s.prompt) >= max(WORTH, s.computed + 1) for s in reading
         )

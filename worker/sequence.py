@@ -6,6 +6,8 @@ from collections.abc import Sequence as Ids
 import numpy as np
 from numpy.typing import NDArray
 
+from .adapter import BASE, Adapter
+
 Tokens = NDArray[np.int32]
 
 
@@ -28,12 +30,14 @@ class Sequence:
         most: int = sys.maxsize,
         scored: bool = False,
         awaited: bool = False,
+        adapter: Adapter = BASE,
     ) -> None:
         assert len(prompt) > 0, "a model continues something"
         self.prompt: Tokens = np.asarray(prompt, dtype=np.int32)
         self.tokens = list(prompt)
         self.most, self.scored, self.awaited = most, scored, awaited
         self.coming = 0
+        self.adapter = adapter
         self.order = (priority, number)
         self.slot: int | None = None
         self.computed = 0

@@ -94,6 +94,12 @@ class WorkerSettings:
     context_length: int | None = knob(
         None, "tokens of prompt and answer together; the model's own limit if not given", low=16
     )
+    adapters: tuple[str, ...] = knob(
+        (), "LoRA and P-Tuning v2 adapters to serve beside the model: name=directory, ..."
+    )
+    adapter_dir: str = knob(
+        "", "directory below which adapters may be loaded while it runs; none may if not given"
+    )
     embed_in_truncate: bool = knob(
         False, "cut texts for embeddings that exceed the context, instead of averaging their parts"
     )

@@ -37,6 +37,10 @@ class Shapes:
         """Tokens to compute for a part of a prompt."""
         return max(power(tokens), PART) if self.fixed else tokens
 
+    def group_for(self, tokens: int) -> int:
+        """Tokens to compute for those of a step that share an adapter."""
+        return power(tokens) if self.fixed else tokens
+
     def all_rows(self) -> Iterator[int]:
         """Every number of rows, smallest first."""
         return _doubled(1, self.rows)

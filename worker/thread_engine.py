@@ -36,6 +36,7 @@ class ThreadEngine:
         self._device, self._manner = device, manner
         self._concurrency = manner.concurrency or CONCURRENCY
         self._pool = BoundPool(device, self._concurrency)
+        self.adapters = None  # transformers' own passes know of none
         self._hosted = Hosted(loaded, manner)
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost

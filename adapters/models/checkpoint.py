@@ -83,7 +83,7 @@ def _config(path: Path) -> dict[str, Any]:
         raise StartError(
             f"--model-path {str(path)!r} is no model directory: it has no {CONFIG}; {hint}"
         )
-    config = _json(file)
+    config = read_json(file)
     for name, kind in KINDS.items():
         value = config.get(name)
         if value is not None and not isinstance(value, kind):
@@ -113,7 +113,7 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[Path]:
-    named = _json(index).get("weight_map")
+    named = read_json(index).get("weight_map")
     if (
         not isinstance(named, dict)
         or not named
@@ -184,7 +184,7 @@ def _check_safetensors(file: Path) -> None:
         raise StartError(f"{file} has {size} bytes instead of {wanted}; fetch it again")
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:

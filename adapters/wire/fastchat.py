@@ -86,6 +86,20 @@ class CountBody(Lenient):
     model: str | None = None
 
 
+class AdapterName(BaseModel):
+    """POST /worker_unload_adapter (ours)."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: Text
+
+
+class AdapterBody(AdapterName):
+    """POST /worker_load_adapter (ours). `path` lies below the worker's directory of adapters."""
+
+    path: Text
+
+
 class EmbeddingsBody(BaseModel):
     """POST /worker_get_embeddings."""
 

@@ -10,6 +10,7 @@ from danlu.adapters.wire.generation import GenerateBody, Usage
 from danlu.worker.engine import Embeddings, ModelCard
 from danlu.worker.job import FinishReason, Job, Piece, Sampling
 from danlu.worker.outbox import Box
+from danlu.worker.shelf import Shelf
 
 PREFIX = (64790, 64792)  # ChatGLM2's [gMASK] and sop: every prompt has two tokens before its text
 WAIT = 30.0  # seconds that a script waits for its event; a test that forgets it fails, not hangs
@@ -29,9 +30,17 @@ class FakeEngine:
     because their reader had left.
     """
 
-    def __init__(self, script: Script, *, card: ModelCard | None = None, threads: int = 5) -> None:
+    def __init__(
+        self,
+        script: Script,
+        *,
+        card: ModelCard | None = None,
+        threads: int = 5,
+        adapters: Shelf | None = None,
+    ) -> None:
         self.card = card or a_card()
         self.lost: Future[None] = Future()
+        self.adapters = adapters
         self.jobs: list[Job] = []
         self.bodies: list[GenerateBody] = []
         self.left = 0

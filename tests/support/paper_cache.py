@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from danlu.worker.kv_slots import Copy, Move
+from danlu.worker.kv_slots import Copy, Move, Swap
 from danlu.worker.scheduler import Chunk, Plan
 from danlu.worker.sequence import Sequence
 
@@ -22,6 +22,7 @@ class PaperCache:
             if isinstance(move, Copy):
                 self._copy(move.source, move.target, move.length)
             else:
+                assert isinstance(move, Swap), "nobody has a prefix on paper"
                 self._copy(move.first, self._spare, move.length)
                 self._copy(move.second, move.first, move.length)
                 self._copy(self._spare, move.second, move.length)

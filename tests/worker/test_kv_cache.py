@@ -7,7 +7,7 @@ from support.paper_cache import PaperCache
 from torch import Tensor
 
 from danlu.worker.kv_cache import KvCache, LayerShape, slot_bytes
-from danlu.worker.kv_slots import Copy, Move, Swap
+from danlu.worker.kv_slots import Copy, Swap
 
 LAYERS = (LayerShape(2, 4), LayerShape(1, 8))
 SLOTS, LENGTH = 3, 5
@@ -101,7 +101,7 @@ moves = st.one_of(
 
 @settings(max_examples=50, deadline=None)
 @given(made=st.lists(moves, max_size=8))
-def test_moves_do_on_tensors_what_they_do_on_paper(made: list[Move]) -> None:
+def test_moves_do_on_tensors_what_they_do_on_paper(made: list[Copy | Swap]) -> None:
     cache, paper = filled(), PaperCache(SLOTS, LENGTH)
     for i in range(SLOTS):
         paper[i][:] = [i * 10 + t for t in range(LENGTH)]

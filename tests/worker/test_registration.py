@@ -24,7 +24,7 @@ from danlu.worker.registration import (
 pytestmark = pytest.mark.anyio
 
 A, B = "http://a:21001", "http://b:21001"
-WHO = Identity("http://w:21002", ("m", "n"), lambda: 3)
+WHO = Identity("http://w:21002", lambda: ("m", "n"), lambda: 3)
 GONE = WorkerUnreachable("cannot be reached")
 
 
@@ -187,3 +187,26 @@ def test_whatever_happens_the_next_call_is_soon_unless_all_is_well(
 
 def test_a_short_interval_is_also_the_longest_pause() -> None:
     assert Membership(interval=0.2).after(Outcome.UNREACHABLE) == 0.2
+
+
+async def test_controllers_are_told_at_once_when_other_names_are_served() -> None:
+    """A stock controller learns names from a registration alone."""
+    names = ["m"]
+    who = Identity("http://w:21002", lambda: tuple(names), lambda: 0)
+    http = FakeController()
+
+    async def for_ever(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(http.heard) < count:
+                await asyncio.sleep(0)
+
+    async with registered(who, [A, B], http, interval=45, sleep=for_ever) as tell:
+        await until(2)
+        names.append("m:poet")
+        tell()
+        await until(4)
+    said = [(path, body["worker_status"]["model_names"]) for _, path, body in http.heard[:4]]
+    assert said == [("register_worker", ["m"])] * 2 + [("register_worker", ["m", "m:poet"])] * 2

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence as Ids
+from typing import Any
 
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -25,7 +26,7 @@ def a_scheduler(*, slots: int = 4, concurrency: int = 4, chunk: int = 512) -> Sc
     return Scheduler(KvSlots(slots), concurrency=concurrency, chunk=chunk)
 
 
-def added(scheduler: Scheduler, prompts: Iterable[Ids[int]], **facts: bool) -> list[Sequence]:
+def added(scheduler: Scheduler, prompts: Iterable[Ids[int]], **facts: Any) -> list[Sequence]:
     sequences = [Sequence(p, number=len(scheduler) + i, **facts) for i, p in enumerate(prompts)]
     for sequence in sequences:
         scheduler.add(sequence)

@@ -46,6 +46,7 @@ class UpstreamEngine:
     ) -> None:
         self.card = card
         self.lost: Future[None] = Future()
+        self.adapters = None  # the upstream lists its own as models
         self._upstream, self._line, self._asking = upstream, line, asking
         self._places = asyncio.Semaphore(1 if DIALECTS[asking.dialect].alone else concurrency)
         self._on_close = on_close
