@@ -25,7 +25,8 @@ class WeightOnlyLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         packed = Packed(self.weight, self.scales, self.offsets)
-        found = self._kernel.multiply(x.reshape(-1, self.in_features), packed)
+        rows = x.reshape(-1, self.in_features).contiguous()
+        found = self._kernel.multiply(rows, packed)
         if self.bias is not None:
             found = found + self.bias
         return found.view(*x.shape[:-1], self.out_features)
