@@ -8,6 +8,7 @@ import torch
 
 from danlu.adapters.errors import ServeError, StartError
 from danlu.adapters.wire.generation import GenerateBody
+from danlu.worker.checks import checked
 from danlu.worker.engine import AnyEngine
 from danlu.worker.engines import load_engine
 from danlu.worker.job import Piece
@@ -81,7 +82,7 @@ def engine_for(asked: Options) -> AnyEngine:
     unfix_threads(asked)
     torch.set_num_threads(asked.threads)
     try:
-        return load_engine(worker_settings(worker_flags(asked), {}), Progress())
+        return load_engine(checked(worker_settings(worker_flags(asked), {})), Progress())
     except StartError as exc:
         raise Missing(str(exc)) from exc
 
