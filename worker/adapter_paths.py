@@ -31,11 +31,15 @@ def named_paths(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
 def path_below(directory: str, path: str) -> Path:
     """A directory that a request names, which must lie below `directory`; raises BadRequest."""
     home = Path(directory).resolve()
-    found = (home / path).resolve() if "\0" not in path else home
+    try:
+        found = (home / path).resolve() if "\0" not in path else home
+        there = found.is_dir()
+    except (OSError, ValueError) as exc:  # a name that is too long, a directory that is closed
+        raise BadRequest(f"{shown(path)!r} is no directory of an adapter", param="path") from exc
     if found == home or not found.is_relative_to(home):
         raise BadRequest(
             f"{shown(path)!r} does not lie below this worker's --adapter-dir", param="path"
         )
-    if not found.is_dir():
+    if not there:
         raise BadRequest(f"{shown(path)!r} is no directory of an adapter", param="path")
     return found

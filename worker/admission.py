@@ -51,7 +51,7 @@ class Admission:
                 param="min_tokens",
             )
         adapter = self._adapter(body.model)
-        asked = self._prompting.ask(body)
+        asked = self._prompting.ask(body, taken=adapter.entries)
         room = self._room(len(asked.ids), self._context - adapter.entries)
         grammar = self._grammar(body, asked)
         return Job(

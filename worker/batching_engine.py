@@ -5,6 +5,7 @@ batch's. Here is the door to the thread they live on.
 """
 
 import contextlib
+import logging
 import threading
 import weakref
 from collections import deque
@@ -42,6 +43,8 @@ from .suitability import Fit
 from .tunings import Tunings
 from .warming import warm_up
 from .weights import lost
+
+log = logging.getLogger(__name__)
 
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
 FAREWELL = 5.0  # seconds that a step may take after the program's end
@@ -185,16 +188,26 @@ class BatchingEngine:
             begun.set_exception(exc)
             return
         begun.set_result(None)
-        errands: deque[Errand] = deque()
+        try:
+            self._serve(running, deque())
+        except Exception as exc:  # a fault of ours: nobody may wait for a thread that is gone
+            log.exception("the engine's thread failed")
+            self._failures.lose(exc)
+        self._closing.set()
+        error = lost(self._device) if self.lost.done() else _closed()
+        running.end_all(error)
+        for box in tuple(self._boxes):
+            self._settle(box, error)
+        for promise in tuple(self._promises):
+            fail(promise, error)
+        self._turn_away()
+
+    def _serve(self, running: Running, errands: "deque[Errand]") -> None:
         while not self._closing.is_set():
             self._receive(running, errands, wait=not (len(running) or errands))
             self._step(running)
             if errands:
                 self._run(errands.popleft(), lambda: self._between(running, errands))
-        running.end_all(_closed())
-        for errand in errands:
-            fail(errand.promise, _closed())
-        self._turn_away()
 
     def _running(self, fit: Fit, progress: Progress) -> Running:
         """What the thread owns, made on it."""

@@ -22,7 +22,7 @@ PATIENCE = {"upstream_silence": FOR_BOTH, "upstream_wait": FOR_BOTH}
 VLLM = {"vllm_flags": "it is for --engine vllm"}
 
 BATCH = {"kv_memory": "it is for --engine batching"}
-TUNED = dict.fromkeys(("adapters", "adapter_dir"), "they are for --engine batching")
+TUNED = dict.fromkeys(("adapters", "adapter_dir"), "it is for --engine batching")
 ABOVE = {**BATCH, "limit_waiting": "the upstream decides how many may wait"}
 
 NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not honoured
@@ -68,5 +68,6 @@ def check_choices(settings: WorkerSettings) -> None:
         value = getattr(settings, field.name)
         if why is not None and value != field.default:
             secret = value is True or field.name == "upstream_key"
-            said = flag_name(field.name) + ("" if secret else f" {value}")
+            words = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            said = flag_name(field.name) + ("" if secret else f" {words}")
             raise StartError(f"{said} is not honoured by --engine {engine}: {why}")

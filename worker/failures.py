@@ -27,7 +27,7 @@ class Failures:
             return exc
         fault = self._device.fault(exc)
         if fault is Fault.LOST or isinstance(exc, DeviceLost) or self.lost.done():
-            return self._lose(exc)
+            return self.lose(exc)
         if fault is Fault.OUT_OF_MEMORY:
             log.warning("out of memory device=%s: %s", self._device.name, str(exc))
             return OutOfMemory(
@@ -36,7 +36,8 @@ class Failures:
         log.error("request failed%s", meaning_of(exc), exc_info=exc)
         return failure(exc)
 
-    def _lose(self, exc: BaseException) -> DeviceLost:
+    def lose(self, exc: BaseException) -> DeviceLost:
+        """Nothing can be computed any more; whoever watches `lost` ends the worker."""
         error = lost(self._device)
         with contextlib.suppress(InvalidStateError):
             self.lost.set_result(None)

@@ -54,11 +54,12 @@ class GlmPrompting(Prompting):
         if tokenizer.generation == 3:  # this vocabulary's ids, where FastChat has the original's
             self.conversation = {**self.conversation, "stop_token_ids": list(self._ends)}
 
-    def ask(self, body: GenerateBody) -> Asked:
+    def ask(self, body: GenerateBody, *, taken: int = 0) -> Asked:
         if body.messages is not None:
             whole = conversation(Turn(m.role, m.content) for m in body.messages)
-            room = min(body.max_new_tokens, self._context // KEPT_FREE)
-            spoken = self._fitted(whole, self._context - room)
+            context = self._context - taken
+            room = min(body.max_new_tokens, context // KEPT_FREE)
+            spoken = self._fitted(whole, context - room)
             ids, text = self._glm.ids_of(spoken), self._glm.text_of(spoken)
             return self._asked(ids, text, continues=spoken.continues)
         if body.prompt is not None and (turns := self._roles(body.prompt)):
@@ -66,7 +67,7 @@ class GlmPrompting(Prompting):
             return self._asked(ids, body.prompt, continues=turns[-1].role == "assistant")
         if body.prompt is not None and self._glm.generation == 2 and is_spelled(body.prompt):
             return self._asked(self.encode(body.prompt), body.prompt, continues=False)
-        return super().ask(body)
+        return super().ask(body, taken=taken)
 
     def count(self, text: str) -> int:
         turns = self._roles(text)

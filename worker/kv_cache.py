@@ -54,11 +54,11 @@ class KvCache:
             for cache, layer in zip(caches, layers, strict=True):
                 cache[slot, :, :count] = layer
 
-    def wipe(self, slot: int, length: int) -> None:
-        """Nothing is left of the slot's first `length` entries; what was computed wrongly would
-        spoil what comes after."""
+    def wipe(self, slot: int, start: int, end: int) -> None:
+        """Nothing is left of the slot's entries from `start` up to `end`; what was computed wrongly
+        would spoil what comes after."""
         for tensor in (*self.keys, *self.values):
-            tensor[slot, :, :length].zero_()
+            tensor[slot, :, start:end].zero_()
 
     def _copy(self, source: int, target: int, length: int) -> None:
         for tensor in (*self.keys, *self.values):

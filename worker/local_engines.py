@@ -67,6 +67,11 @@ def engine_for(
     if settings.engine == "batching":
         raise StartError(f"--engine batching cannot run this model: {fit.reason}; leave it out")
     _refuse_adapters(settings, f"this model is not, because {fit.reason}")
+    if settings.kv_memory is not None:
+        raise StartError(
+            f"--kv-memory {settings.kv_memory} is for models that can be batched, and this one is "
+            f"not, because {fit.reason}; leave it out"
+        )
     log.warning("requests run one by one: no batches for this model, because %s", fit.reason)
     return ThreadEngine(loaded, device, manner)
 
@@ -85,6 +90,12 @@ def _batching(
             "context shortened from=%d to=%d tokens, so that %d answers fit into memory at a time",
             loaded.context_length,
             found.length,
+            found.concurrency,
+        )
+    if found.concurrency < (manner.concurrency or 0):
+        log.warning(
+            "requests at a time lowered from=%d to=%d, for which there is memory",
+            manner.concurrency,
             found.concurrency,
         )
     log.info("cache slots=%d length=%d requests=%d", found.slots, found.length, found.concurrency)

@@ -59,7 +59,7 @@ class Prompting:
         )
         self._by_conversation = template is not None or own is None
 
-    def ask(self, body: GenerateBody) -> Asked:
+    def ask(self, body: GenerateBody, *, taken: int = 0) -> Asked:
         """The prompt of `body`; raises BadRequest for messages that the template refuses."""
         if body.prompt_token_ids is not None:
             ids = tuple(body.prompt_token_ids)

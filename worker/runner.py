@@ -73,11 +73,26 @@ class Runner:
         with torch.inference_mode():
             return self._forward(host, last)
 
-    def wipe(self, sequence: Sequence) -> None:
-        """Nothing of one that went wrong may stay in its slot: a NaN is not masked away."""
+    def wipe(self, sequence: Sequence, *, keep: bool = False) -> None:
+        """Nothing that went wrong may stay in a slot: a NaN is not masked away.
+
+        `keep` what a later token has shown to be right: all but the last token's own entry, which a
+        step that was ahead may have written.
+        """
+        right = len(sequence.tokens) - 1 if keep else 0
+        if keep and sequence.computed <= right:
+            return
+        own = sequence.adapter.entries
+        end = own + len(sequence.tokens) + sequence.coming
+        sequence.computed = min(sequence.computed, right) if keep else sequence.computed
         with torch.inference_mode():
-            own = sequence.adapter.entries
-            self._cache.wipe(sequence.seat, own + len(sequence.tokens) + sequence.coming)
+            self._cache.wipe(sequence.seat, own + right if keep else 0, end)
+
+    def clear(self) -> None:
+        """Nothing is left of a warm-up."""
+        with torch.inference_mode():
+            for slot in range(self._shapes.rows):
+                self._cache.wipe(slot, 0, self._shapes.warmed)
 
     def _move(self, move: Move) -> None:
         if isinstance(move, Fill):

@@ -21,6 +21,7 @@ from .job import Job
 from .logprobs import scored
 from .outbox import Box
 from .pace import Pace
+from .parcel import Parcel
 from .runner import Chosen, Result, Runner
 from .sampler import Sampler
 from .scheduler import Plan, Scheduler
@@ -48,14 +49,21 @@ class Request:
     trouble: ServeError | None = None
     quoted: list[Choice] = field(default_factory=list)
 
+    @property
+    def produced(self) -> bool:
+        """Whether a token has shown that what was computed are numbers."""
+        return len(self.sequence.tokens) > len(self.sequence.prompt)
+
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A step that was given to the device. `draw` is None where no token was due; one that
-    `may_stay` need not be read before the next step is given to it, too."""
+    """A step that was given to the device. `draw` is None where no token was due, and a `beacon`
+    tells that it is over. One that `may_stay` need not be read before the next step is given to the
+    device, too."""
 
     plan: Plan
     draw: Draw | None
+    beacon: Parcel | None
     started: float
     may_stay: bool
 
@@ -151,11 +159,17 @@ class Running:
             self._blame(plan, failed)
         elif self._flight is not None and not self._flight.may_stay:
             self._flight = self._land(self._flight)
+        if not self._requests:
+            self._flight = None  # nobody waits for it, and idleness is no part of its time
 
     def end_all(self, error: ServeError) -> None:
         """Everybody is told, and nothing is kept of what was computed."""
+        self._flight = None
         for request in tuple(self._requests.values()):
-            self._end(request, error, keep=False)
+            try:
+                self._end(request, error, keep=False)
+            except Exception as exc:  # its box is closed; the others' are to be, too
+                self._failures.explained(exc)
 
     def _checked(self) -> bool:
         """Whether the thread is on its device: one that strayed would go on upon another card."""
@@ -182,7 +196,8 @@ class Running:
             for sequence in plan.due:
                 sequence.coming += 1
             ahead = self._device.asynchronous and (draw is None or draw.final_without_read)
-            self._flight = Flight(plan, draw, started, may_stay=ahead)
+            beacon = Parcel([result.due[:, :1]]) if draw is None else None
+            self._flight = Flight(plan, draw, beacon, started, may_stay=ahead)
             return None
         if not moved:
             self._end_seated(failed)
@@ -191,6 +206,8 @@ class Running:
     def _land(self, flight: Flight) -> None:
         """Hand out what a step has chosen, to those who are still there."""
         try:
+            if flight.beacon is not None:
+                flight.beacon.open()
             choices = flight.draw.read() if flight.draw else []
         except Exception as exc:
             failed = self._failures.explained(exc)
@@ -223,15 +240,15 @@ class Running:
     def _seated(self, request: Request) -> int:
         if request.seat is None:
             job = request.job
-            request.seat = self._seats.pop()
             self._sampler.join(
-                request.seat,
+                self._seats[-1],
                 job.sampling,
                 job.prompt_ids,
                 banned=sorted(job.stop_ids),
                 min_tokens=job.min_tokens,
                 logprobs=job.logprobs,
             )
+            request.seat = self._seats.pop()  # not before the sampler has it, too
         return request.seat
 
     def _score(self, result: Result) -> None:
@@ -289,17 +306,23 @@ class Running:
     def _end(self, request: Request, error: ServeError | None = None, *, keep: bool = True) -> None:
         """The request is over. Its tokens' keys and values are kept for prompts to come, once a
         token has shown that they are numbers; if not, nothing of them may stay."""
+        del self._requests[request.sequence]
+        try:
+            self._clear_up(request, keep and request.produced)
+        finally:
+            self._close(request.box, error)
+
+    def _clear_up(self, request: Request, keep: bool) -> None:
         sequence = request.sequence
-        keep = keep and len(sequence.tokens) > len(sequence.prompt)
-        if sequence.slot is not None and not keep and not self._failures.lost.done():
-            self._runner.wipe(sequence)
-        self._scheduler.remove(sequence, keep=keep)
-        if request.seat is not None:
-            self._sampler.leave(request.seat)
-            self._seats.append(request.seat)
-        del self._requests[sequence]
-        self.tunings.leave(request.job.adapter)
-        self._close(request.box, error)
+        try:
+            if sequence.slot is not None and not self._failures.lost.done():
+                self._runner.wipe(sequence, keep=keep)
+        finally:
+            self._scheduler.remove(sequence, keep=keep)
+            if request.seat is not None:
+                self._sampler.leave(request.seat)
+                self._seats.append(request.seat)
+            self.tunings.leave(request.job.adapter)
 
 
 def _mask(request: Request) -> Tensor | None:

@@ -23,6 +23,11 @@ class Shapes:
     part: int
     fixed: bool
 
+    @property
+    def warmed(self) -> int:
+        """The most entries of a slot that a trial of every shape writes."""
+        return self.length if self.fixed else min(self.all_parts())
+
     def rows_for(self, count: int) -> int:
         """Rows to compute for slots 0 to `count` - 1."""
         return min(power(count), self.rows) if self.fixed and count else count

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from ..adapters.errors import BadRequest
 from ..adapters.models.tuned.adapter import Pair, Prefix, Tuning
 from .adapter import BASE, Adapter
 from .additions import Addition, Mix, Own, numbers
@@ -115,8 +116,13 @@ class Tunings:
             del self._additions[name]
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        """On the model's device, in its number format."""
+        """On the model's device, in its number format; raises BadRequest for what is no number in
+        it, which would spoil whoever is in a step with it."""
         moved: Tensor = tensor.to(self._model.device, self._model.dtype)
+        if not moved.isfinite().all():
+            raise BadRequest(
+                f"the adapter has weights that are no numbers in {self._model.dtype}", param="path"
+            )
         return moved
 
 

@@ -11,12 +11,13 @@ from .weights import READING
 
 
 def warm_up(runner: Runner, shapes: Shapes, progress: Progress) -> None:
-    """What it computes is left in the cache, where nobody knows of it."""
+    """Afterwards the cache is as it was."""
     plans = list(trials(shapes))
     for number, plan in enumerate(plans):
         done = number / len(plans)
         progress.set(READING + (1 - READING) * done, f"warming up {number + 1}/{len(plans)}")
         runner.run(plan)
+    runner.clear()
 
 
 def trials(shapes: Shapes) -> Iterator[Plan]:

@@ -77,7 +77,7 @@ def test_a_swap_takes_both() -> None:
 def test_a_wipe_leaves_nothing_of_a_slots_first_tokens_not_even_what_is_no_number() -> None:
     cache = filled()
     cache.keys[0][1, 0, 2, 3] = float("nan")
-    cache.wipe(1, 3)
+    cache.wipe(1, 0, 3)
     assert [held(cache, i) for i in range(SLOTS)] == [
         [0, 1, 2, 3, 4],
         [0, 0, 0, 13, 14],
