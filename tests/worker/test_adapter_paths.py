@@ -51,3 +51,9 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadRequest, match="'file' is no directory of an adapter"):
         path_below(str(tmp_path), "file")
+
+
+def test_a_name_that_no_file_can_have_is_no_directory(tmp_path: Path) -> None:
+    for path in ("a" * 300, "/".join(["a"] * 4000)):
+        with pytest.raises(BadRequest, match="is no directory of an adapter"):
+            path_below(str(tmp_path), path)

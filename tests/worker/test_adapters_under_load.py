@@ -10,7 +10,7 @@ from support.devices import FakeDevice
 from support.glm import CONTEXT, glm_loaded, glm_model
 from support.processes import wait_for
 from support.tuned import lora_files, original_prefix
-from torch import Tensor, nn, randn
+from torch import Tensor, full, nn, ones, randn
 
 from danlu.adapters.errors import (
     BadRequest,
@@ -20,7 +20,7 @@ from danlu.adapters.errors import (
     StartError,
     UnknownModel,
 )
-from danlu.adapters.models.tuned.adapter import Lora
+from danlu.adapters.models.tuned.adapter import Lora, Pair
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.adapter import Adapter
 from danlu.worker.batching_engine import BatchingEngine
@@ -191,6 +191,15 @@ def test_an_adapter_without_room_on_the_device_changes_nothing(
 
     with pytest.raises(OutOfMemory):
         engine._change(Adapter("one"), Lora(Full())).result()
+    assert hooks(engine) == 0 and text(begun(engine))
+
+
+def test_an_adapter_with_weights_that_are_no_numbers_is_refused(
+    engine: BatchingEngine, tmp_path: Path
+) -> None:
+    pair = Pair(ones(4, 32), full((32, 4), float("inf")))
+    with pytest.raises(BadRequest, match="weights that are no numbers in torch.float32"):
+        engine._change(Adapter("bad"), Lora({"model.layers.0.self_attn.q_proj": pair})).result()
     assert hooks(engine) == 0 and text(begun(engine))
 
 

@@ -14,6 +14,7 @@ from support.stage import SOON, Make, Stage, batching_engine, thread_engine, wor
 from support.tiny import random_model, tiny_config, tiny_loaded
 
 from danlu.adapters.devices.device import NOWHERE
+from danlu.adapters.devices.fault import Fault
 from danlu.adapters.errors import DeviceLost, NotReady, OutOfMemory, Overloaded, ServeError
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.batching_engine import BatchingEngine
@@ -210,6 +211,45 @@ async def test_a_row_that_is_no_number_ends_its_own_request_and_its_slot_is_clea
         again = [stage.text(**GREEDY, prompt_token_ids=prompts[i % 2]) for i in range(6)]
         assert await asyncio.gather(*again) == expected * 3
     stage.engine.close()
+
+
+async def test_what_no_later_token_vouched_for_is_not_kept(make: Make) -> None:
+    """A card that works ahead has read the token that ends an answer before it was known to."""
+    stage = Stage(make, concurrency=3)
+    stage.model.model.embed_tokens.weight[POISON] = float("nan")
+    prompts = [[n, n + 1, n + 2] for n in range(10, 150, 10)]
+    expected = [await stage.text(**GREEDY, prompt_token_ids=prompt) for prompt in prompts]
+    to_the_end = {**GREEDY, "logit_bias": {str(POISON): 100.0}, "stop_token_ids": [POISON]}
+    for _ in range(5):  # every slot is used
+        (piece,) = await stage.answer(**to_the_end, prompt_token_ids=list(range(3, 23)))
+        assert piece.finish_reason == "stop"
+    texts = [stage.text(**GREEDY, prompt_token_ids=prompt) for prompt in prompts]
+    assert await asyncio.gather(*texts) == expected
+    stage.engine.close()
+
+
+class DefectiveDevice(FakeDevice):
+    """One whose faults cannot be told: a defect of ours that nobody has foreseen."""
+
+    def fault(self, exc: BaseException) -> Fault | None:
+        raise KeyError("a defect")
+
+
+async def test_an_engine_whose_thread_fails_leaves_nobody_waiting(make: Make) -> None:
+    stage = Stage(make, DefectiveDevice(), concurrency=2)
+    with stage.held() as go:
+        boxes = [stage.start() for _ in range(4)]
+        vectors = stage.engine.embed(["a cat"])
+        with stage.failing(RuntimeError("boom")):
+            go.set()
+            for box in boxes:
+                with pytest.raises(DeviceLost):
+                    [piece async for piece in box]
+    with pytest.raises(DeviceLost):
+        await asyncio.wrap_future(vectors)
+    with pytest.raises((DeviceLost, NotReady)):
+        await stage.answer()
+    assert stage.engine.lost.done() and stage.engine.queue_length() == 0
 
 
 async def test_a_scored_prompt_that_is_no_number_ends_its_own_request_only(make: Make) -> None:
