@@ -175,8 +175,11 @@ class BatchingEngine:
                     fail(item.promise, _closed())
 
     def _settle(self, box: Box, error: ServeError | None) -> None:
-        self._boxes.discard(box)
-        box.close(error)
+        """Close the box, unless somebody else does: an engine that closes is emptied by whoever
+        comes, too."""
+        with contextlib.suppress(KeyError):
+            self._boxes.remove(box)
+            box.close(error)
 
     def _live(self, make: Callable[[], Running], begun: "Future[None]") -> None:
         """The engine's thread, from its birth to its end."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
@@ -19,6 +20,8 @@ class Failures:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self._finding_out = threading.Lock()  # guards what says that the first has found out
+        self._found_out = False
         self.lost: Future[None] = Future()
 
     def explained(self, exc: BaseException) -> ServeError:
@@ -38,11 +41,12 @@ class Failures:
 
     def lose(self, exc: BaseException) -> DeviceLost:
         """Nothing can be computed any more; whoever watches `lost` ends the worker."""
-        error = lost(self._device)
-        with contextlib.suppress(InvalidStateError):
-            self.lost.set_result(None)
+        with self._finding_out:
+            first, self._found_out = not self._found_out, True
+        if first:
             log.error("device lost device=%s: %s", self._device.name, str(exc))
-        return error
+            self.lost.set_result(None)
+        return lost(self._device)
 
 
 def failure(exc: BaseException) -> ServeError:

@@ -1,11 +1,12 @@
 """Adapters that come and go while the engine answers."""
 
-import copy
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.card import loading
 from support.devices import FakeDevice
 from support.glm import CONTEXT, glm_loaded, glm_model
 from support.processes import wait_for
@@ -51,10 +52,9 @@ def a_lora(directory: Path, rank: int = 4) -> Path:
 
 @pytest.fixture(params=[False, True], ids=["host", "card"])
 def engine(request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
-    loaded = glm_loaded(model=copy.deepcopy(glm_model()))
+    loaded = glm_loaded(model=inspect.unwrap(glm_model)())
     device = FakeDevice(like_a_card=request.param)
-    device.bind_thread()
-    fit = fitted(loaded.model, CONTEXT)
+    fit = loading(lambda: fitted(loaded.model, CONTEXT))
     serving = BatchingEngine(loaded, device, fit, Room(8, CONTEXT, 4), Manner(names=(NAME,)))
     yield serving
     serving.close()
@@ -225,4 +225,4 @@ def test_an_adapter_of_the_flag_that_cannot_be_loaded_ends_the_start(tmp_path: P
         model_path=NAME, engine="batching", adapters=(f"one={tmp_path}",), kv_memory=0.1
     )
     with pytest.raises(StartError, match="--adapters: .* holds no adapter"):
-        engine_for(glm_loaded(model=copy.deepcopy(glm_model())), device, settings, Progress())
+        engine_for(glm_loaded(model=inspect.unwrap(glm_model)()), device, settings, Progress())

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from support.card import loading
 from support.devices import FakeDevice
 from support.processes import wait_for
 from support.stage import SOON, Make, Stage, batching_engine, thread_engine, working_ahead
@@ -62,6 +63,12 @@ class CountingBox:
         return "".join(piece.text for piece in self.pieces)
 
 
+def poison(stage: Stage) -> None:
+    """From now on a prompt with that token leads to no number."""
+    weight = stage.model.model.embed_tokens.weight
+    loading(lambda: weight[POISON].fill_(float("nan")))
+
+
 @pytest.fixture(params=[batching_engine, working_ahead])
 def make(request: pytest.FixtureRequest) -> Make:
     make: Make = request.param
@@ -105,11 +112,10 @@ async def test_all_steps_run_on_one_thread(stage: Stage) -> None:
 
 
 async def test_a_device_that_cannot_be_bound_is_an_error_for_the_maker() -> None:
-    model = random_model(tiny_config())
+    loaded = tiny_loaded(model=random_model(tiny_config()))
+    fit = loading(lambda: fitted(loaded.model, 128))
     with pytest.raises(RuntimeError, match="507033"):
-        BatchingEngine(
-            tiny_loaded(model=model), FakeDevice(broken=True), fitted(model, 128), Room(2, 128, 2)
-        )
+        BatchingEngine(loaded, FakeDevice(broken=True), fit, Room(2, 128, 2))
 
 
 async def test_a_greedy_answer_is_the_same_alone_in_a_batch_and_by_another_engine(
@@ -196,7 +202,7 @@ async def test_a_row_that_is_no_number_ends_its_own_request_and_its_slot_is_clea
     make: Make,
 ) -> None:
     stage = Stage(make, concurrency=3)
-    stage.model.model.embed_tokens.weight[POISON] = float("nan")
+    poison(stage)
     prompts = [list(range(n, n + 20)) for n in (10, 50)]
     expected = [await stage.text(**GREEDY, prompt_token_ids=prompt) for prompt in prompts]
     for length in (1, 40, 80):
@@ -216,7 +222,7 @@ async def test_a_row_that_is_no_number_ends_its_own_request_and_its_slot_is_clea
 async def test_what_no_later_token_vouched_for_is_not_kept(make: Make) -> None:
     """A card that works ahead has read the token that ends an answer before it was known to."""
     stage = Stage(make, concurrency=3)
-    stage.model.model.embed_tokens.weight[POISON] = float("nan")
+    poison(stage)
     prompts = [[n, n + 1, n + 2] for n in range(10, 150, 10)]
     expected = [await stage.text(**GREEDY, prompt_token_ids=prompt) for prompt in prompts]
     to_the_end = {**GREEDY, "logit_bias": {str(POISON): 100.0}, "stop_token_ids": [POISON]}
@@ -254,7 +260,7 @@ async def test_an_engine_whose_thread_fails_leaves_nobody_waiting(make: Make) ->
 
 async def test_a_scored_prompt_that_is_no_number_ends_its_own_request_only(make: Make) -> None:
     stage = Stage(make, concurrency=3)
-    stage.model.model.embed_tokens.weight[POISON] = float("nan")
+    poison(stage)
     prompt = list(range(10, 30))
     expected = await stage.text(**GREEDY, prompt_token_ids=prompt)
     poisoned = [*range(3, 60), POISON, 9]
@@ -271,7 +277,7 @@ async def test_a_scored_prompt_that_is_no_number_ends_its_own_request_only(make:
 
 async def test_a_slot_in_which_a_scored_prompt_went_wrong_is_clean(make: Make) -> None:
     stage = Stage(make, concurrency=3)
-    stage.model.model.embed_tokens.weight[POISON] = float("nan")
+    poison(stage)
     prompt = list(range(10, 30))
     expected = await stage.text(**GREEDY, prompt_token_ids=prompt)
     poisoned = [*range(3, 60), POISON, 9]

@@ -191,9 +191,9 @@ def test_banning_all_that_a_grammar_allows_is_an_error() -> None:
 
 def test_a_grammar_leaves_what_it_allows() -> None:
     sampler = a_sampler(Sampling(seed=1, top_p=0.9))
-    allowed = {0: torch.tensor([1 << 5 | 1 << 3], dtype=torch.int32)}
+    allowed = {0: torch.tensor([1 << 5 | 1 << 3], dtype=torch.int32, device=card())}
     for _ in range(50):
-        (choice,) = sampler.choose(LOGITS.unsqueeze(0), [0], allowed).read()
+        (choice,) = sampler.choose(LOGITS.unsqueeze(0).to(card()), [0], allowed).read()
         assert isinstance(choice, Choice)
         assert choice.token in {3, 5}
 

@@ -102,7 +102,7 @@ def test_not_a_byte_of_one_cards_worker_is_on_the_other_card(stack: Stack) -> No
     for pid, card in machines.items():
         machine = of(stack.states, pid)
         assert machine.strict == 0
-        assert sum("request" in thread.name for thread in machine.users()) > 1
+        assert sum(thread.name == f"npu:{card}-engine" for thread in machine.users()) == 1
         check_threads(machine.users(), card)
         check_others(machine, card)
 

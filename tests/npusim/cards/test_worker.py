@@ -23,17 +23,21 @@ pytestmark = pytest.mark.anyio
 STREAMS, SEEDS = 32, 8
 
 
-@pytest.fixture(scope="module", params=[0, 1])
+@pytest.fixture(scope="module", params=[(0, "batching"), (1, "batching"), (1, "thread")])
 def worker(request: pytest.FixtureRequest, tiny_dir: Path) -> Iterator[Worker]:
-    with a_worker(tiny_dir, request.param, limit_worker_concurrency=STREAMS) as worker:
-        assert [t.name for t in worker.users()] == ["loading"]  # no thread of transformers'
+    card, engine = request.param
+    manner = {"engine": engine, "limit_worker_concurrency": STREAMS}
+    with a_worker(tiny_dir, card, **manner) as worker:
+        own = [f"npu:{card}-engine"] if engine == "batching" else []
+        assert [t.name for t in worker.users()] == ["loading", *own]  # none of transformers'
         yield worker
 
 
 def check_ledger(worker: Worker) -> None:
     """Every thread that touched a card is ours, was bound to this one, and never went without."""
     for thread in worker.users():
-        assert thread.name.startswith(("loading", f"npu:{worker.card}-request", "test")), thread
+        ours = ("loading", f"npu:{worker.card}-engine", f"npu:{worker.card}-request", "test")
+        assert thread.name.startswith(ours), thread
     check_threads(worker.users(), worker.card)
 
 
@@ -44,7 +48,9 @@ async def test_thirty_two_streams_say_what_each_says_alone(worker: Worker, machi
     assert [told[-1]["text"] for told in same] == alone * (STREAMS // SEEDS)
     assert {told[-1]["finish_reason"] for told in same} == {"length"}
     assert len(set(alone)) > SEEDS // 2
-    assert sum("request" in thread.name for thread in worker.users()) > 1
+    serving = {thread.name for thread in worker.users() if thread.name.startswith("npu:")}
+    alone_there = serving == {f"npu:{worker.card}-engine"}
+    assert alone_there == (worker.settings.engine == "batching") and (alone_there or serving)
     check_ledger(worker)
 
 
