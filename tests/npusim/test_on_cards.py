@@ -87,7 +87,9 @@ RUNS = {
     "Ascend 310P3": Run(OLD, of_cards("test_310p.py")),
     "the worker on card 1, CANN 8.2": Run(CANN_8_2, of_the_worker(), 1),
     "the worker on card 1, CANN 8.3": Run(CANN_8_3, of_the_worker(), 1),
-    "the worker on card 0, CANN 8.2": Run(CANN_8_2, [WORKER / "test_thread_engine.py"], 0),
+    "the worker on card 0, CANN 8.2": Run(
+        CANN_8_2, [WORKER / "test_thread_engine.py", WORKER / "test_batching_engine.py"], 0
+    ),
 }
 
 
