@@ -219,10 +219,9 @@ def test_an_engine_that_runs_requests_one_by_one_is_not_given_adapters(tmp_path:
 
 
 def test_an_adapter_of_the_flag_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> None:
-    device = FakeDevice()
-    device.bind_thread()
+    loaded, device = glm_loaded(model=inspect.unwrap(glm_model)()), FakeDevice()
     settings = WorkerSettings(
         model_path=NAME, engine="batching", adapters=(f"one={tmp_path}",), kv_memory=0.1
     )
     with pytest.raises(StartError, match="--adapters: .* holds no adapter"):
-        engine_for(glm_loaded(model=inspect.unwrap(glm_model)()), device, settings, Progress())
+        loading(lambda: engine_for(loaded, device, settings, Progress()))
