@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import BadRequest, NotReady, OutOfMemory, ServeError
+from ..adapters.errors import BadRequest, OutOfMemory, ServeError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.adapter import Prefix, Tuning
 from ..adapters.models.tuned.reading import tuning_at
@@ -24,7 +24,7 @@ from ..adapters.wire.generation import GenerateBody
 from .adapter import Adapter
 from .bound_pool import check_thread
 from .engine import Embeddings
-from .failures import Failures, fail
+from .failures import Failures, check_wanted, fail, stopping
 from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .kv_cache import KvCache
@@ -170,9 +170,9 @@ class BatchingEngine:
             while True:
                 item = self._inbox.get_nowait()
                 if isinstance(item, Arrival):
-                    self._settle(item.box, _closed())
+                    self._settle(item.box, stopping())
                 elif item is not None:
-                    fail(item.promise, _closed())
+                    fail(item.promise, stopping())
 
     def _settle(self, box: Box, error: ServeError | None) -> None:
         """Close the box, unless somebody else does: an engine that closes is emptied by whoever
@@ -197,7 +197,7 @@ class BatchingEngine:
             log.exception("the engine's thread failed")
             self._failures.lose(exc)
         self._closing.set()
-        error = lost(self._device) if self.lost.done() else _closed()
+        error = lost(self._device) if self.lost.done() else stopping()
         running.end_all(error)
         for box in tuple(self._boxes):
             self._settle(box, error)
@@ -297,15 +297,14 @@ class BatchingEngine:
         if self.lost.done():
             raise lost(self._device)
         if self._closing.is_set():
-            raise _closed()
+            raise stopping()
 
     def _run(self, errand: Errand, before_each: Callable[[], None]) -> None:
         """Make the vectors and keep the promise, unless nobody waits for it any more."""
 
         def wanted() -> None:
             before_each()
-            if errand.promise.cancelled():
-                raise NotReady("nobody waits for these vectors any more")
+            check_wanted(errand.promise)
 
         try:
             made = self._hosted.embedder.embed(errand.texts, wanted)
@@ -343,7 +342,3 @@ def _see_off(
     inbox.put(None)
     if thread is not threading.current_thread():
         thread.join(FAREWELL)
-
-
-def _closed() -> ServeError:
-    return NotReady("this worker is stopping; ask another one")

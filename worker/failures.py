@@ -9,7 +9,7 @@ from typing import Any
 from ..adapters.devices.device import Device
 from ..adapters.devices.explain import meaning_of, told
 from ..adapters.devices.fault import Fault
-from ..adapters.errors import DeviceLost, OutOfMemory, ServeError
+from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError
 from .weights import lost
 
 log = logging.getLogger(__name__)
@@ -58,3 +58,14 @@ def fail(promise: "Future[Any]", error: ServeError) -> None:
     """Break a promise, unless it was kept, broken or given up already."""
     with contextlib.suppress(InvalidStateError):
         promise.set_exception(error)
+
+
+def stopping() -> NotReady:
+    """The answer of an engine that closes."""
+    return NotReady("this worker is stopping; ask another one")
+
+
+def check_wanted(promise: "Future[Any]") -> None:
+    """Raises NotReady, which nobody reads, where the promise was given up."""
+    if promise.cancelled():
+        raise NotReady("nobody waits for these vectors any more")

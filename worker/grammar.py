@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from ..adapters.errors import BadRequest, ServeError, shown
 from ..adapters.wire.generation import Structure
 from .lexicon import Lexicon
+from .masks import BITS
 
 FIELD = "structured_outputs"
 KEPT = 64  # grammars of late requests; one takes about a millisecond to make and little memory
@@ -31,7 +32,6 @@ WORDS = {  # why llguidance gives up, where it has no sentence for it
     "ParserTooComplex": "it is too complex",
     "LexerTooComplex": "it is too complex",
 }
-BITS = 32  # of a mask's word
 
 
 class Grammars:

@@ -11,12 +11,12 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, TypeVar
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import DeviceLost, NotReady, ServeError
+from ..adapters.errors import DeviceLost, ServeError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
 from .bound_pool import BoundPool
 from .engine import Embeddings
-from .failures import Failures, fail, failure
+from .failures import Failures, check_wanted, fail, failure, stopping
 from .generation import Generation
 from .hosted import Hosted, Manner, crowded
 from .job import Job
@@ -107,8 +107,7 @@ class ThreadEngine:
     def _embed(self, texts: Sequence[str], promise: "Future[Embeddings]") -> Embeddings:
         def before_each() -> None:
             self._go_on()
-            if promise.cancelled():
-                raise NotReady("nobody waits for these vectors any more")
+            check_wanted(promise)
 
         return self._hosted.embedder.embed(texts, before_each)
 
@@ -168,5 +167,5 @@ class ThreadEngine:
 
     def _closed(self) -> ServeError:
         if self._closing.is_set():
-            return NotReady("this worker is stopping; ask another one")
+            return stopping()
         return ServeError(f"no thread can be bound to {self._device.name} any more")
