@@ -30,7 +30,7 @@ def peft_prefix(
 
 
 def _peft(model: PreTrainedModel, directory: Path, config: Any, seed: int) -> PreTrainedModel:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads names that transformers leaves
         made: Any = get_peft_model(copy.deepcopy(model), config)

@@ -121,7 +121,7 @@ def tiny_config(**changes: Any) -> LlamaConfig:
 
 def random_model(config: Any, seed: int = 0) -> PreTrainedModel:
     """The causal language model of `config`, with weights large enough that it does not drone."""
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     factory: Any = AutoModelForCausalLM  # not annotated
     model: PreTrainedModel = factory.from_config(config)
     for weights in model.parameters():

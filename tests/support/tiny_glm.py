@@ -32,7 +32,7 @@ IDS = torch.tensor([[5, 17, 3, 80, 41, 41, 9]])
 def tiny_glm(seed: int = 0, **changes: Any) -> GlmForCausalLM:
     """A model of random weights; `changes` are fields of its description."""
     described = replace(DESCRIBED, **changes)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     kind: Any = GlmForCausalLM  # its constructor is not annotated
     model: GlmForCausalLM = kind(native_config(described))
     for weights in model.parameters():

@@ -25,7 +25,7 @@ def original_prefix(
 
     Its keys and values [layers, heads, length, size], computed by the original's own formula.
     """
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     width = layers * 2 * heads * size
     tensors = {"embedding.weight": std * torch.randn(length, width)}
     numbers = tensors["embedding.weight"]
@@ -100,7 +100,7 @@ def original_lora(
         "mlp.dense_h_to_4h": (2 * inner, hidden),
         "mlp.dense_4h_to_h": (hidden, inner),
     }
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     matrices = {
         f"transformer.encoder.layers.{layer}.{name}": (
             std * torch.randn(rank, columns),

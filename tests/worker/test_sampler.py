@@ -71,7 +71,7 @@ def test_a_request_without_a_seed_gets_one_of_its_own() -> None:
 
 
 def test_drawing_leaves_the_process_wide_generator_alone() -> None:
-    torch.manual_seed(5)
+    torch.default_generator.manual_seed(5)
     before = torch.get_rng_state()
     drawn(Sampling(seed=3))
     assert torch.equal(before, torch.get_rng_state())
