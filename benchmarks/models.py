@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, GlmConfig, GlmForCausalLM, PreTrainedTokenizerBase
 
+from danlu.adapters.cache import cache_root, kept
 from danlu.cli.bench.prompts import words
-from danlu.cli.cache import cache_root, kept
 from danlu.cli.demo import demo_model
 
 from .contest import Prompt

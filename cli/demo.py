@@ -10,8 +10,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from ..adapters.cache import Say, kept
 from ..adapters.errors import StartError
-from .cache import Say, kept
 from .running import Run, last_line, run_captured
 
 NAME = "smollm2-135m-instruct"

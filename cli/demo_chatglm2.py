@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..adapters.cache import Say, kept
 from ..adapters.errors import StartError
-from .cache import Say, kept
 from .running import Done, Hear, last_line, run_heard
 
 NAME = "tiny-chatglm2"

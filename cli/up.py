@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from ..adapters.cache import cache_root
 from ..adapters.errors import StartError
 from ..adapters.host.addresses import WILDCARDS
 from ..adapters.host.settings import settings_from
-from .cache import cache_root
 from .demo import demo_model
 from .demo_chatglm2 import chatglm2_model
 from .display import Display

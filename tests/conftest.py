@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.cli.cache import cache_root
+from danlu.adapters.cache import cache_root
 from danlu.cli.demo import demo_model
 from danlu.cli.demo_chatglm2 import chatglm2_model
 

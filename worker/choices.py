@@ -37,6 +37,7 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "dtype": THERE,
         "quantization": THERE,
         "load_8bit": THERE,
+        "cpu_kernels": THERE,
         "chatglm_generation": THERE,
         "trust_remote_code": THERE,
         "embed_in_truncate": THERE,
@@ -49,6 +50,7 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
     "vllm": {
         "quantization": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
         "load_8bit": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
+        "cpu_kernels": ITS_OWN,
         "chatglm_generation": ITS_OWN,
         "embed_in_truncate": ITS_OWN,
         "adapters": f"{ITS_OWN}; --vllm-flags='--enable-lora --lora-modules …' tells it",

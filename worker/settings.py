@@ -80,6 +80,12 @@ class WorkerSettings:
         choices=("int8", "int4"),
     )
     load_8bit: bool = knob(False, "FastChat's word for --quantization int8")
+    cpu_kernels: str = knob(
+        "auto",
+        "who multiplies few rows on --device cpu: danlu's own kernels, which g++ compiles at the "
+        "first start, or torch's; its own where they can be made (auto)",
+        choices=("auto", "torch"),
+    )
     chatglm_generation: int | None = knob(
         None, "2 or 3, for a ChatGLM whose config.json does not tell which it is", low=2, high=3
     )

@@ -1,13 +1,17 @@
 """Brings a worker's model onto its device, on the calling thread, which it binds."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..adapters.cache import cache_root
+from ..adapters.devices.cpu import CPU
 from ..adapters.devices.device import Device
 from ..adapters.devices.explain import told
 from ..adapters.devices.fault import Fault
 from ..adapters.errors import DeviceLost, StartError
+from ..adapters.kernels.library import Library, library
 from ..adapters.models.loading import LoadedModel, load_model
 from .loading import Progress
 from .settings import WorkerSettings
@@ -30,8 +34,17 @@ def load(settings: WorkerSettings, device: Device, progress: Progress) -> Loaded
             trust_remote_code=settings.trust_remote_code,
             chatglm_generation=settings.chatglm_generation,
             quantization=settings.quantization,
+            library=own_library(settings, device, progress),
             report=lambda fraction, detail: progress.set(READING * fraction, detail),
         )
+
+
+def own_library(settings: WorkerSettings, device: Device, progress: Progress) -> Library | None:
+    """danlu's kernels for the host's processor, made at the first start; None where torch's do it."""
+    if device.name != CPU.name or settings.cpu_kernels == "torch":
+        return None
+    progress.set(0.0, "preparing kernels")
+    return library(cache_root(os.environ))
 
 
 def dtype_for(wanted: str | None, device: Device) -> str | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from ..kernels.library import Library
 from .chatglm.config import described, is_original
 from .chatglm.names import quantised_sizes
 from .checkpoint import CONFIG, Checkpoint
@@ -34,6 +35,7 @@ def chosen_packing(
     dtype: str | None = None,
     quantization: str | None = None,
     chatglm_generation: int | None = None,
+    library: Library | None = None,
 ) -> Packing | None:
     """How the weights are packed, None where they are dense; raises StartError."""
     return packing_for(
@@ -42,6 +44,7 @@ def chosen_packing(
         wanted=None if dtype is None else DTYPES[dtype],
         stated=stated_dtype(checkpoint.config),
         stored=_stored(checkpoint, chatglm_generation),
+        library=library,
     )
 
 

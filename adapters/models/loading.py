@@ -21,6 +21,8 @@ from transformers import (
 )
 
 from ..errors import StartError
+from ..kernels.library import Library
+from ..kernels.linear import use
 from . import facts
 from .chatglm.config import NATIVE, generation_of, is_chatglm, is_original
 from .chatglm.loading import load_chatglm, load_tokenizer
@@ -65,6 +67,7 @@ def load_model(
     trust_remote_code: bool = False,
     chatglm_generation: int | None = None,
     quantization: str | None = None,
+    library: Library | None = None,
     report: Report = lambda fraction, detail: None,
 ) -> LoadedModel:
     """The model at `path` on `device`; raises StartError with what is wrong in one sentence.
@@ -82,6 +85,7 @@ def load_model(
         dtype=dtype,
         quantization=quantization,
         chatglm_generation=chatglm_generation,
+        library=library,
     )
     dtype = str(packing.dtype).removeprefix("torch.") if packing else dtype
     with in_one_sentence(path), reported(report):
@@ -108,6 +112,8 @@ def load_model(
         model.to(device)  # type: ignore[arg-type]
     model.train(False)
     model.requires_grad_(False)
+    if library is not None and type(model).__module__.startswith("transformers."):
+        use(library, model)
     log.info("model loaded path=%s dtype=%s device=%s", path, model.dtype, device)
     return LoadedModel(
         model,

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ...kernels.library import Library
 from .rows import Rows
 
 
@@ -41,6 +42,8 @@ class Kernel(Protocol):
 
 
 KERNELS: Mapping[tuple[str, int], tuple[str, str]] = {  # only what is asked for is imported
+    ("own", 8): (".native", "NativeInt8"),
+    ("own", 4): (".native", "NativeInt4"),
     ("cpu", 8): (".cpu", "CPUInt8"),
     ("cpu", 4): (".cpu", "CPUInt4"),
     ("cuda", 8): (".cuda", "CUDAInt8"),
@@ -50,8 +53,13 @@ KERNELS: Mapping[tuple[str, int], tuple[str, str]] = {  # only what is asked for
 }
 
 
-def kernel_for(device: str, bits: int) -> Kernel:
-    """The kernel of "cpu", "npu:1" and so on; raises StartError where its library lacks it."""
-    module, cls = KERNELS[device.partition(":")[0], bits]
-    kernel: Kernel = getattr(import_module(module, __package__), cls)()
+def kernel_for(device: str, bits: int, library: Library | None = None) -> Kernel:
+    """The kernel of "cpu", "npu:1" and so on, from danlu's own `library` where it has it.
+
+    Raises StartError where the device's library lacks it.
+    """
+    own = library is not None and library.integers and device == "cpu"
+    module, cls = KERNELS["own" if own else device.partition(":")[0], bits]
+    made = getattr(import_module(module, __package__), cls)
+    kernel: Kernel = made(library) if own else made()
     return kernel

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...errors import StartError
+from ...kernels.library import Library
 from .kernel import Kernel, kernel_for
 from .linear import WeightOnlyLinear, packed_linear
 from .rows import Rows
@@ -61,6 +62,7 @@ def packing_for(
     wanted: torch.dtype | None = None,
     stated: torch.dtype | None = None,
     stored: Stored | None = None,
+    library: Library | None = None,
 ) -> Packing | None:
     """How the weights are packed; None where they stay, or become, dense.
 
@@ -69,13 +71,13 @@ def packing_for(
     for that the kernel does not take. Raises StartError for what does not go together.
     """
     if quantization is not None:
-        kernel = kernel_for(device, QUANTIZATIONS[quantization])
+        kernel = kernel_for(device, QUANTIZATIONS[quantization], library)
         if wanted is not None and wanted not in kernel.dtypes:
             raise StartError(_misfit(quantization, device, wanted, kernel))
         return Packing(kernel, wanted or _usual(kernel, stated))
     if stored is None or device.partition(":")[0] not in AS_STORED:
         return None
-    kernel = kernel_for(device, stored.bits)
+    kernel = kernel_for(device, stored.bits, library)
     exact = all(kernel.fits(rows, columns) for rows, columns in stored.sizes)
     if not exact or (wanted is not None and wanted not in kernel.dtypes):
         return None

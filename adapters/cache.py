@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..adapters.errors import StartError
+from .errors import StartError
 
 Say = Callable[[str], None]
 Make = Callable[[Path], Path]

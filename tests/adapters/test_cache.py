@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from danlu.adapters.cache import cache_root, kept
 from danlu.adapters.errors import StartError
-from danlu.cli.cache import cache_root, kept
 
 NAME = "cake"
 
