@@ -3,8 +3,12 @@
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # it loads torch, which most tests can do without
+    from danlu.adapters.kernels.library import Library
 
 from danlu.adapters.cache import cache_root
 from danlu.cli.demo import demo_model
@@ -21,6 +25,16 @@ def pytest_configure() -> None:
 def anyio_backend() -> str:
     """Async tests run on asyncio: it is what the programs run on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def own_library() -> "Library":
+    """danlu's kernels for this processor; compiled once, kept in the user's cache."""
+    from danlu.adapters.kernels.library import library
+
+    found = library(cache_root(os.environ))
+    assert found is not None, "the tests need g++"
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def load(settings: WorkerSettings, device: Device, progress: Progress) -> Loaded
 
 
 def own_library(settings: WorkerSettings, device: Device, progress: Progress) -> Library | None:
-    """danlu's kernels for the host's processor, made at the first start; None where torch's do it."""
+    """The kernels for the host's processor, made at the first start; None where torch's do it."""
     if device.name != CPU.name or settings.cpu_kernels == "torch":
         return None
     progress.set(0.0, "preparing kernels")

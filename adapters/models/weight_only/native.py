@@ -1,5 +1,6 @@
-"""danlu's own kernels for the host's processor. Activations are bfloat16, and integers of 16 bits in
-a row's own units while they are multiplied.
+"""danlu's own kernels for the host's processor.
+
+Activations are bfloat16, and integers of 16 bits in a row's own units while they are multiplied.
 
 With many rows of activations it is faster to make the weight dense, piece by piece so that a piece
 stays in the processor's cache, and to multiply by that with torch.

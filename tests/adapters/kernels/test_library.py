@@ -1,0 +1,73 @@
+"""The library is made once for a processor, and where it cannot be made, torch's kernels do it."""
+
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+
+from danlu.adapters.kernels import library as module
+from danlu.adapters.kernels.library import OUTPUT, fingerprint, library
+
+
+def compiler_at(directory: Path, script: str) -> str:
+    path = directory / "compiler"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.mark.slow
+def test_it_is_made_once_and_found_again(tmp_path: Path) -> None:
+    assert library(tmp_path) is not None
+    (made,) = (tmp_path / f"kernels-{fingerprint('g++')}").iterdir()
+    first = made.stat().st_mtime_ns
+    assert made.name == OUTPUT
+    assert library(tmp_path) is not None
+    assert made.stat().st_mtime_ns == first
+
+
+def test_without_a_compiler_there_is_none_and_the_log_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert library(tmp_path, "no-such-compiler") is None
+    (said,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
+    assert said.endswith("there is no no-such-compiler; install it for faster kernels")
+
+
+def test_a_compiler_that_fails_is_told_of_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = compiler_at(
+        tmp_path, "echo 'x.cpp:1: error: what is this' >&2; echo more >&2; exit 1"
+    )
+    assert library(tmp_path / "cache", failing) is None
+    assert "compiler failed: x.cpp:1: error: what is this" in caplog.text
+    assert "more" not in caplog.text
+
+
+def test_what_cannot_be_loaded_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache that was carried to another machine, or a disk that was full."""
+    directory = tmp_path / f"kernels-{fingerprint('g++')}"
+    directory.mkdir()
+    (directory / OUTPUT).write_bytes(b"no library")
+    assert library(tmp_path) is None
+    assert "torch's own kernels are used" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert library(tmp_path / "file" / "cache") is None
+    assert "DANLU_CACHE" in caplog.text
+
+
+def test_another_compiler_makes_another_library() -> None:
+    assert fingerprint("g++") == fingerprint("g++") != fingerprint("clang++")
+
+
+def test_every_source_is_compiled() -> None:
+    assert {file.name for file in module.NATIVE.glob("*.cpp")} == set(module.SOURCES)
