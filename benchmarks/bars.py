@@ -23,6 +23,8 @@ class Bar:
 BARS = (
     *(Bar("engine", "bare", streams, 0.9, True) for streams in (1, 8, 16)),
     *(Bar("stack", "bare", streams, 0.85, True) for streams in (1, 8, 16)),
+    *(Bar("engine", "bare:torch", streams, 0.9, True) for streams in (1, 8, 16)),
+    *(Bar("stack", "bare:torch", streams, 0.85, True) for streams in (1, 8, 16)),
     Bar("engine", "fastchat", 16, 12.0, False),
     Bar("engine", "fastchat", 1, 2.0, False),
     Bar("engine", "generate", 16, 1.4, False),

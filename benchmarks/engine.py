@@ -96,6 +96,8 @@ def _command(name: str, options: Options, args: argparse.Namespace) -> list[str]
         quantised = {"int8": INT8, "int4": INT4}.get(name, ())
         more = (*engine_flags(args.engine), *quantised, *args.worker_flags)
     program = {"engine": "seam", "int8": "seam", "int4": "seam"}.get(name, name)
+    if program.startswith("bare"):
+        return module("bare", *options.flags(), *filter(None, [program.partition(":")[2]]))
     if program.startswith("llama"):
         precision = name.partition(":")[2] or GGUF[options.dtype]
         python = str(LLAMA) if LLAMA.exists() else sys.executable
@@ -200,7 +202,8 @@ def _numbers(text: str) -> list[int]:
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     everyone = (
-        "engine,stack,bare,generate,continuous,fastchat,int8,int4,llama,llama:q8_0,llama:q4_0"
+        "engine,stack,bare,bare:torch,generate,continuous,fastchat,int8,int4,"
+        "llama,llama:q8_0,llama:q4_0"
     )
     parser.add_argument("--model", default="glm", choices=tuple(MODELS))
     parser.add_argument("--engine", default="batching", help="the worker's engine")
