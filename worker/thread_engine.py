@@ -37,7 +37,7 @@ class ThreadEngine:
         self._concurrency = manner.concurrency or CONCURRENCY
         self._pool = BoundPool(device, self._concurrency)
         self.adapters = None  # transformers' own passes know of none
-        self._hosted = Hosted(loaded, manner)
+        self._hosted = Hosted(loaded, manner, ordered=False)
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost
         self.lost.add_done_callback(lambda _: self._tell_all())
