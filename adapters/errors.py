@@ -139,6 +139,11 @@ def from_code(code: int, message: str) -> ServeError:
     return BY_CODE.get(code, ServeError)(message)
 
 
+def stopping() -> NotReady:
+    """What a worker that takes nothing new says, whichever of its rooms is asked."""
+    return NotReady("this worker is stopping; ask another one")
+
+
 def shown(text: str) -> str:
     """A stranger's words as a sentence can carry them: on one line, and not many."""
     line = text if text.isprintable() else repr(text)[1:-1]

@@ -36,6 +36,13 @@ class ChatSettings:
     """Talks to a model in this terminal; !!exit or an empty line ends it."""
 
     model_path: str = knob_of(WorkerSettings, "model_path")
+    engine: str = knob(
+        "auto",
+        "who computes: the worker's batches (batching), transformers' own passes (thread), or as "
+        "suits the model (auto)",
+        choices=("auto", "batching", "thread"),
+    )
+    kv_memory: float | None = knob_of(WorkerSettings, "kv_memory")
     device: str = knob_of(WorkerSettings, "device")
     gpus: str = knob_of(WorkerSettings, "gpus")
     num_gpus: int = knob_of(WorkerSettings, "num_gpus")
@@ -120,6 +127,8 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
     """The worker that holds this chat's model: one request at a time, every token shown."""
     return WorkerSettings(
         model_path=settings.model_path,
+        engine=settings.engine,
+        kv_memory=settings.kv_memory,
         device=settings.device,
         gpus=settings.gpus,
         num_gpus=settings.num_gpus,

@@ -11,6 +11,7 @@ from .prompting import Asked, Prompting
 
 # Every field: what the engine cannot do, the body's own types refuse (best_of 2, beams, images).
 HONOURED = frozenset(GenerateBody.model_fields)
+PRIORITY = "priority"
 
 
 def only_the_model(name: str | None) -> Adapter:
@@ -31,7 +32,9 @@ class Admission:
         end_ids: frozenset[int],
         seed: int | None = None,
         adapter: Callable[[str | None], Adapter] = only_the_model,
+        ordered: bool = True,
     ) -> None:
+        """`ordered` says that the engine serves those who wait by their priority."""
         self._prompting = prompting
         self._grammars = grammars
         self._context = context_length
@@ -39,6 +42,7 @@ class Admission:
         self._ends = end_ids
         self._seed = seed
         self._adapter = adapter
+        self._ordered = ordered
 
     def admit(self, body: GenerateBody) -> Job:
         """The job that `body` asks for; raises BadRequest and its kin."""
@@ -49,6 +53,12 @@ class Admission:
                 f"{body.min_tokens} is greater than 'max_new_tokens', {body.max_new_tokens}"
                 " - 'min_tokens'",
                 param="min_tokens",
+            )
+        if body.priority and not self._ordered:
+            raise BadRequest(
+                f"'{PRIORITY}' is not supported by this worker's engine, which takes requests as"
+                " they come; leave it out",
+                param=PRIORITY,
             )
         adapter = self._adapter(body.model)
         asked = self._prompting.ask(body, taken=adapter.entries)
@@ -62,6 +72,8 @@ class Admission:
             stop_ids=self._stop_ids(body, asked),
             min_tokens=body.min_tokens,
             logprobs=body.logprobs,
+            prompt_logprobs=body.prompt_logprobs,
+            priority=body.priority,
             echo=asked.text if body.echo else "",
             continues=asked.continues,
             finished=asked.finished and grammar is None,

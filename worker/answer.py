@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from ..adapters.models.chatglm.response import Ending, Untouched, Wording
-from ..adapters.wire.generation import Usage
+from ..adapters.wire.generation import PromptLogprobs, Usage
 from .detokenizer import Detokenizer
 from .draw import Choice
 from .job import FinishReason, Job, Piece
-from .logprobs import Ledger
+from .logprobs import Ledger, of_the_prompt
 from .stops import Stops
 from .vocabulary import Vocabulary
 
@@ -30,17 +30,26 @@ class Answer:
         self._stops = Stops(job.stop)
         self._ending = Ending() if job.finished else Untouched()
         self._ledger = Ledger(vocabulary.spell)
+        self._of_prompt: PromptLogprobs | None = None  # in no piece yet
         self._pending = job.echo  # certain, and in no piece yet
         self._certain = len(job.echo)  # characters that are in pieces or pending
         self._spelled = len(job.echo)  # characters so far, those that stops hold back included
         self._produced = 0
 
     def quote(self, choices: Sequence[Choice]) -> None:
-        """The prompt's tokens, for an echo with log-probabilities."""
+        """What the model made of the prompt's tokens, before any other; what was told is forgotten
+        if it is told again."""
+        wanted = self._job.prompt_logprobs
+        if wanted is not None:
+            self._of_prompt = of_the_prompt(choices, wanted, self._vocabulary.spell)
+        if self._job.quoted:
+            self._echo(choices)
+
+    def _echo(self, choices: Sequence[Choice]) -> None:
         reader = Detokenizer(self._vocabulary.decode, self._vocabulary.special)
-        offset = 0
+        self._ledger, offset = Ledger(self._vocabulary.spell), 0
         for choice in choices:
-            self._ledger.add(choice, min(offset, len(self._job.echo)))
+            self._ledger.add(choice, min(offset, len(self._job.echo)), self._job.logprobs)
             offset += len(reader.feed(choice.token))
 
     def add(self, choice: Choice, *, ended: bool = False) -> FinishReason | None:
@@ -64,7 +73,8 @@ class Answer:
         text, self._pending = self._pending, ""
         end = None if finish and not self._stops.hit else self._certain
         logprobs = self._ledger.take(end) if self._job.logprobs is not None else None
-        return Piece(text, self._usage(), logprobs, finish)
+        of_prompt, self._of_prompt = self._of_prompt, None
+        return Piece(text, self._usage(), logprobs, finish, of_prompt)
 
     def _spell(self, text: str) -> None:
         self._judge(self._wording.feed(text))

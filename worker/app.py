@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .. import __version__
-from ..adapters.errors import BadRequest, NotReady, UnknownModel, shown
+from ..adapters.errors import BadRequest, UnknownModel, shown, stopping
 from ..adapters.host.answers import error_handlers, object_in, read_body, read_object
 from ..adapters.host.readers import attended
 from ..adapters.wire.conversation import numbered
@@ -196,7 +196,7 @@ async def _embedded(engine: AnyEngine, texts: list[str]) -> Embeddings:
     try:
         await asyncio.wait({made})
         if made.cancelled():  # by the engine, which is closing
-            raise NotReady("this worker is stopping; ask another one")
+            raise stopping()
         return made.result()
     finally:
         made.cancel()  # asks nothing of one that is done: the reader left while it waited

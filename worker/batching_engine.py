@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import BadRequest, OutOfMemory, ServeError
+from ..adapters.errors import BadRequest, OutOfMemory, ServeError, stopping
 from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.adapter import Prefix, Tuning
 from ..adapters.models.tuned.reading import tuning_at
@@ -24,7 +24,7 @@ from ..adapters.wire.generation import GenerateBody
 from .adapter import Adapter
 from .bound_pool import check_thread
 from .engine import Embeddings
-from .failures import Failures, check_wanted, fail, stopping
+from .failures import Failures, check_wanted, fail
 from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .kv_cache import KvCache

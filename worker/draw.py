@@ -18,11 +18,15 @@ ALTERNATIVES = 64  # are put in order; more than anybody may ask for, lest equal
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token; with its log-probability and the most probable ones' where they were asked for."""
+    """A token; with its log-probability and the most probable ones' where they were asked for.
+
+    Of a prompt's own token the `rank` is known, too: 1 is the most probable.
+    """
 
     token: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,11 +60,6 @@ def fail(promise: "Future[Any]", error: ServeError) -> None:
         promise.set_exception(error)
 
 
-def stopping() -> NotReady:
-    """The answer of an engine that closes."""
-    return NotReady("this worker is stopping; ask another one")
-
-
 def check_wanted(promise: "Future[Any]") -> None:
     """Raises NotReady, which nobody reads, where the promise was given up."""
     if promise.cancelled():

@@ -80,18 +80,19 @@ class Generation:
     def _read_prompt(self) -> Tensor | None:
         """The logits after the prompt; None if nobody wants them any more.
 
-        An echo with log-probabilities shows what the model made of the prompt's own tokens.
+        Some ask what the model made of the prompt's own tokens.
         """
-        ids, top = self._job.prompt_ids, self._job.logprobs
-        quoted = top is not None and self._job.echo != ""
-        chunks = self._forward.score() if quoted else self._forward.prefill()
+        ids, top = self._job.prompt_ids, self._job.scored
+        asked = top is not None
+        chunks = self._forward.score() if asked else self._forward.prefill()
         choices, last = [Choice(ids[0])], None
         while self._wanted():
             rows = next(chunks, None)
             if rows is None:
-                self._answer.quote(choices if quoted else ())
+                if asked:
+                    self._answer.quote(choices)
                 return last
-            if quoted:
+            if asked:
                 following = ids[len(choices) : len(choices) + len(rows)]
                 choices += scored(rows, following, top or 0)
             last = rows[-1]

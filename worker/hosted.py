@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..adapters.errors import Overloaded
 from ..adapters.models.loading import LoadedModel
 from .adapter import Adapter
-from .admission import HONOURED, Admission, only_the_model
+from .admission import HONOURED, PRIORITY, Admission, only_the_model
 from .embedding import Embedder
 from .engine import ModelCard
 from .glm_prompting import prompting_for
@@ -37,7 +37,8 @@ class Manner:
 class Hosted:
     """What all engines make of a model in the same way. Read by any thread.
 
-    `adapter` finds the one that a request's model name means, or raises UnknownModel.
+    `adapter` finds the one that a request's model name means, or raises UnknownModel. An engine
+    that is `ordered` serves those who wait by their priority.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Hosted:
         loaded: LoadedModel,
         manner: Manner,
         adapter: Callable[[str | None], Adapter] = only_the_model,
+        *,
+        ordered: bool = True,
     ) -> None:
         self.model = loaded.model
         self.context_length = loaded.context_length
@@ -61,6 +64,7 @@ class Hosted:
             end_ids=loaded.end_ids,
             seed=manner.seed,
             adapter=adapter,
+            ordered=ordered,
         )
         self.embedder = Embedder(
             loaded.model,
@@ -68,10 +72,11 @@ class Hosted:
             loaded.context_length,
             manner.embed_in_truncate,
         )
+        able = {FIELD: self._grammars.possible, PRIORITY: ordered}
         self.card = ModelCard(
             context_length=loaded.context_length,
             conversation=self.prompting.conversation,
-            parameters=HONOURED if self._grammars.possible else HONOURED - {FIELD},
+            parameters=HONOURED - {field for field, can in able.items() if not can},
             embeddings=True,
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from ..adapters.errors import NotReady
+from ..adapters.errors import NotReady, stopping
 from .engine import AnyEngine
 
 State = Literal["loading", "ready", "stopping"]
@@ -52,7 +52,7 @@ class Loading:
         """Why there is no engine to take a request."""
         progress = self.progress
         if progress.state == "stopping":
-            return NotReady("this worker is stopping; ask another one")
+            return stopping()
         done = f"{progress.fraction:.0%}" + (f", {progress.detail}" if progress.detail else "")
         return NotReady(f"the model is still loading ({done}); try again soon", retry_after=5)
 

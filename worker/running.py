@@ -37,7 +37,7 @@ class Request:
 
     `seat` is its place in the sampler, once its prompt is read. `trouble` is why its answer cannot
     go on, whatever is chosen for it. `quoted` are the prompt's own
-    tokens, where an echo is to show what the model made of them.
+    tokens, where it is asked what the model made of them.
     """
 
     job: Job
@@ -110,12 +110,13 @@ class Running:
 
     def arrive(self, job: Job, box: Box) -> None:
         """Take a job; it waits for its turn."""
-        quoted = job.logprobs is not None and job.echo != ""
+        scored = job.scored is not None
         sequence = Sequence(
             job.prompt_ids,
             number=self._arrivals,
+            priority=job.priority,
             most=len(job.prompt_ids) + job.max_new_tokens,
-            scored=quoted,
+            scored=scored,
             adapter=job.adapter,
             awaited=job.grammar is not None,
         )
@@ -126,7 +127,7 @@ class Running:
             sequence,
             Answer(job, self._hosted.vocabulary, self._interval),
             self._hosted.begun(job),
-            quoted=[Choice(job.prompt_ids[0])] if quoted else [],
+            quoted=[Choice(job.prompt_ids[0])] if scored else [],
         )
         if not self.tunings.enter(job.adapter):  # last: nothing may fail once it is counted on
             gone = f"adapter {job.adapter.name!r} was unloaded before the request could begin"
@@ -257,7 +258,7 @@ class Running:
             request = self._requests[chunk.sequence]
             following = request.job.prompt_ids[chunk.start + 1 : chunk.end + 1]
             try:
-                found = scored(logits, following, request.job.logprobs or 0)
+                found = scored(logits, following, request.job.scored or 0)
             except ServeError as exc:
                 request.trouble = exc
                 continue

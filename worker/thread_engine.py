@@ -11,12 +11,12 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, TypeVar
 
 from ..adapters.devices.device import Device
-from ..adapters.errors import DeviceLost, ServeError
+from ..adapters.errors import DeviceLost, ServeError, stopping
 from ..adapters.models.loading import LoadedModel
 from ..adapters.wire.generation import GenerateBody
 from .bound_pool import BoundPool
 from .engine import Embeddings
-from .failures import Failures, check_wanted, fail, failure, stopping
+from .failures import Failures, check_wanted, fail, failure
 from .generation import Generation
 from .hosted import Hosted, Manner, crowded
 from .job import Job
@@ -37,7 +37,7 @@ class ThreadEngine:
         self._concurrency = manner.concurrency or CONCURRENCY
         self._pool = BoundPool(device, self._concurrency)
         self.adapters = None  # transformers' own passes know of none
-        self._hosted = Hosted(loaded, manner)
+        self._hosted = Hosted(loaded, manner, ordered=False)
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost
         self.lost.add_done_callback(lambda _: self._tell_all())

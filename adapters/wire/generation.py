@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 MAX_LOGPROBS = 20  # alternatives a position, OpenAI's limit
+MOST_PRIORITY = 2**31 - 1
 
 MAX_TOKEN_ID = 2**31 - 1  # no vocabulary is larger
 MAX_TOKENS = 2**31 - 1  # no context is longer
@@ -73,6 +74,14 @@ SomeText = Annotated[str, Field(min_length=1), AfterValidator(valid_unicode)]
 Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 TopK = Annotated[int, Field(le=MAX_TOKEN_ID, description="-1 is off"), AfterValidator(_top_k)]
+Priority = Annotated[
+    int,
+    Field(
+        ge=-MOST_PRIORITY,
+        le=MOST_PRIORITY,
+        description=f"{-MOST_PRIORITY} to {MOST_PRIORITY}; the lowest that waits is served first",
+    ),
+]
 LogitBias = Annotated[
     dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_token_ids)
 ]
@@ -127,8 +136,9 @@ class GenerateBody(BaseModel):
     """One generation, as it goes over the wire.
 
     temperature below 1e-5 is greedy; top_k -1 is off; `stop` texts end the answer and are not part
-    of it. `logprobs` is the number of alternatives a position (0: only the chosen token's). `echo`
-    puts the prompt before the text and is true by default, as in FastChat.
+    of it. `logprobs` is the number of alternatives a position (0: only the chosen token's),
+    `prompt_logprobs` the same for the prompt's own tokens. `echo` puts the prompt before the text
+    and is true by default, as in FastChat. Of those who wait the lowest `priority` is served first.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -152,7 +162,9 @@ class GenerateBody(BaseModel):
     ignore_eos: bool = False
     seed: int | None = Field(default=None, ge=SEEDS[0], le=SEEDS[1])
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
+    prompt_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     structured_outputs: Structure | None = None
+    priority: Priority = 0
     echo: bool = True
     delta: bool = False
     best_of: Literal[1] | None = None
@@ -207,3 +219,17 @@ class Logprobs(BaseModel):
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
+
+
+class PromptLogprob(BaseModel):
+    """One token in a place of the prompt, as vLLM tells it; rank 1 is the most probable."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+# By the token's id, the prompt's own token first; None for the first place, which nothing precedes.
+PromptLogprobs = list[dict[int, PromptLogprob] | None]

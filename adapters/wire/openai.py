@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from .fastchat import Lenient
 from .generation import MAX_LOGPROBS, MAX_TOKEN_ID, MAX_TOKENS, Message, Text, valid_unicode
-from .openai_fields import Given, Label, OnlyIf
+from .openai_fields import MAX_CHOICES, Given, Label, OnlyIf
 from .openai_messages import ChatMessage, one_user
 from .openai_structure import Structured
 
@@ -123,6 +123,14 @@ IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 PROMPTS = {"anyOf": [*TEXTS["anyOf"], IDS, {"type": "array", "items": IDS}]}
 
 
+BestOf = Annotated[
+    int,
+    Field(
+        ge=1, le=MAX_CHOICES, description="answers that are made, of which the `n` best are told"
+    ),
+]
+
+
 class CompletionRequest(Structured):
     """POST /v1/completions. `prompt` is kept as the list of all prompts."""
 
@@ -130,15 +138,30 @@ class CompletionRequest(Structured):
     max_tokens: int = Field(default=16, ge=1, le=MAX_TOKENS)
     logprobs: int | None = Field(default=None, ge=0, le=5)
     echo: bool = False
-    best_of: int | None = Field(default=None, ge=1)
+    best_of: BestOf | None = None
     suffix: Annotated[Any, OnlyIf("text cannot be inserted", ("",))] = None
 
     @model_validator(mode="after")
     def _together(self) -> "CompletionRequest":
         self.check_least(self.max_tokens)
-        if self.best_of not in (None, self.n):
-            raise PydanticCustomError("refused", "'best_of' must be equal to 'n', or left out")
+        if self.candidates < self.n:
+            raise PydanticCustomError(
+                "out_of_range",
+                "{made} is less than 'n', {told}, and the n best are to be told - 'best_of'",
+                {"made": self.candidates, "told": self.n},
+            )
+        if self.stream and self.candidates > self.n:
+            raise PydanticCustomError(
+                "refused",
+                "'best_of' of more than 'n' cannot be streamed: the best are known at the end;"
+                " leave one of 'best_of' and 'stream' out",
+            )
         return self
+
+    @property
+    def candidates(self) -> int:
+        """The answers to each prompt that are made; the `n` best of them are told."""
+        return self.n if self.best_of is None else self.best_of
 
 
 def _texts(value: Any) -> list[str]:

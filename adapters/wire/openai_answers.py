@@ -14,7 +14,11 @@ ID_LENGTH = 22
 
 @dataclass(slots=True)
 class Choice:
-    """One answer while it grows. Owned by the request that asked for it."""
+    """One answer while it grows. Owned by the request that asked for it.
+
+    `prompt_logprobs` are vLLM's, of the prompt's own tokens, None where nobody asked for them.
+    With `echo` the first of the other `logprobs` are the prompt's, too.
+    """
 
     index: int
     text: str = ""
@@ -22,6 +26,15 @@ class Choice:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_logprobs: list[Any] | None = None
+    echo: bool = False
+
+    @property
+    def answer_logprobs(self) -> list[float]:
+        """Of the answer's own tokens, as many as have a text."""
+        values = (self.logprobs or {}).get("token_logprobs", [])
+        own = values[self.prompt_tokens if self.echo else 0 :]
+        return [value for value in own if value is not None]
 
     def add_logprobs(self, new: Mapping[str, list[Any]] | None) -> None:
         if new is None:
@@ -49,6 +62,10 @@ class Shape(Protocol):
 
     def opening(self, index: int) -> dict[str, Any] | None:
         """The chunk before a choice's first text, if there is one."""
+        ...
+
+    def scores(self, index: int, prompt_logprobs: list[Any]) -> dict[str, Any]:
+        """The chunk that tells what the model made of the prompt."""
         ...
 
     def chunk(self, index: int, text: str, logprobs: dict[str, Any] | None) -> dict[str, Any]: ...
@@ -89,13 +106,19 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class ChatShape:
-    """Answers of /v1/chat/completions; `alternatives` None for no log-probabilities."""
+    """Answers of /v1/chat/completions; `alternatives` None for no log-probabilities.
+
+    Those of the prompt stand beside the choices, as in vLLM's answers: there is one prompt.
+    """
 
     head: Head
     alternatives: int | None = None
 
     def opening(self, index: int) -> dict[str, Any]:
         return self._chunk(index, {"role": "assistant"}, None)
+
+    def scores(self, index: int, prompt_logprobs: list[Any]) -> dict[str, Any]:
+        return {**self._chunk(index, {}, None), "prompt_logprobs": prompt_logprobs}
 
     def chunk(self, index: int, text: str, logprobs: dict[str, Any] | None) -> dict[str, Any]:
         return self._chunk(index, {"content": text}, None, logprobs)
@@ -107,7 +130,8 @@ class ChatShape:
         return self.head.counts("chat.completion.chunk", usage)
 
     def whole(self, choices: Sequence[Choice], usage: dict[str, int]) -> dict[str, Any]:
-        return self.head.whole("chat.completion", [self._choice(one) for one in choices], usage)
+        told = self.head.whole("chat.completion", [self._choice(one) for one in choices], usage)
+        return {**told, **_of_the_prompt(choices[0].prompt_logprobs)}
 
     def _choice(self, choice: Choice) -> dict[str, Any]:
         message = {"role": "assistant", "content": choice.text}
@@ -136,12 +160,17 @@ class ChatShape:
 
 @dataclass(frozen=True, slots=True)
 class CompletionShape:
-    """Answers of /v1/completions."""
+    """Answers of /v1/completions. Without `logprobs` none are told, though they may be known."""
 
     head: Head
+    logprobs: bool = True
 
     def opening(self, index: int) -> None:
         return None
+
+    def scores(self, index: int, prompt_logprobs: list[Any]) -> dict[str, Any]:
+        choice = {**_completion(index, "", None, None), "prompt_logprobs": prompt_logprobs}
+        return self.head.chunk("text_completion", choice)
 
     def chunk(self, index: int, text: str, logprobs: dict[str, Any] | None) -> dict[str, Any]:
         return self.head.chunk("text_completion", _completion(index, text, logprobs, None))
@@ -153,14 +182,22 @@ class CompletionShape:
         return self.head.counts("text_completion", usage)
 
     def whole(self, choices: Sequence[Choice], usage: dict[str, int]) -> dict[str, Any]:
-        answers = [_completion(c.index, c.text, c.logprobs, c.finish_reason) for c in choices]
-        return self.head.whole("text_completion", answers, usage)
+        return self.head.whole("text_completion", [self._choice(one) for one in choices], usage)
+
+    def _choice(self, choice: Choice) -> dict[str, Any]:
+        logprobs = choice.logprobs if self.logprobs else None
+        told = _completion(choice.index, choice.text, logprobs, choice.finish_reason)
+        return {**told, **_of_the_prompt(choice.prompt_logprobs)}
 
 
 def _completion(
     index: int, text: str, logprobs: Mapping[str, Any] | None, reason: str | None
 ) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+
+
+def _of_the_prompt(prompt_logprobs: list[Any] | None) -> dict[str, Any]:
+    return {} if prompt_logprobs is None else {"prompt_logprobs": prompt_logprobs}
 
 
 def chat_logprobs(logprobs: Mapping[str, Any], alternatives: int) -> dict[str, Any]:

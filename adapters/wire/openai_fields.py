@@ -12,9 +12,23 @@ from pydantic.annotated_handlers import GetCoreSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .generation import MAX_TOKENS, LogitBias, Text, TokenId, TopK
+from .generation import (
+    MAX_LOGPROBS,
+    MAX_TOKENS,
+    LogitBias,
+    Priority,
+    Text,
+    TokenId,
+    TopK,
+)
 
 MAX_CHOICES = 128  # OpenAI's limit of `n`
+Alternatives = Annotated[
+    int,
+    Field(
+        ge=0, le=MAX_LOGPROBS, description="the most probable tokens in each place of the prompt"
+    ),
+]
 SEED_LIMIT = 2**63 - 1  # so that the seeds of all choices, seed + i, stay legal on the wire
 
 
@@ -83,6 +97,8 @@ class Sampling(Given):
     ignore_eos: bool = False
     seed: int | None = Field(default=None, ge=-SEED_LIMIT, le=SEED_LIMIT)
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    prompt_logprobs: Alternatives | None = None
+    priority: Priority = 0
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     user: Label = ""
@@ -118,6 +134,8 @@ class Sampling(Given):
             "stop_token_ids": [],
             "ignore_eos": False,
             "seed": None,
+            "prompt_logprobs": None,
+            "priority": 0,
         }
         asked = {k: v for k, idle in off.items() if (v := getattr(self, k)) != idle}
         stop = [text for text in ([self.stop] if isinstance(self.stop, str) else self.stop) if text]

@@ -15,7 +15,10 @@ LEAST = -9999.0  # OpenAI's log-probability of what cannot be; JSON has no infin
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """New text of an answer. `whole` is all of it, where the worker says so; counts are totals."""
+    """New text of an answer. `whole` is all of it, where the worker says so; counts are totals.
+
+    `prompt_logprobs` come once, as the worker tells them.
+    """
 
     text: str
     whole: str | None = None
@@ -23,6 +26,7 @@ class Piece:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_logprobs: list[Any] | None = None
 
 
 class Frames(Protocol):
@@ -97,6 +101,7 @@ def _piece(
         frame.get("finish_reason"),
         usage.get("prompt_tokens", 0),
         usage.get("completion_tokens", 0),
+        frame.get("prompt_logprobs"),
     )
 
 

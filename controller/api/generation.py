@@ -22,6 +22,7 @@ from ...adapters.wire.openai_fields import Sampling
 from ...adapters.wire.parsing import parse
 from ...adapters.wire.pieces import Piece
 from ...adapters.wire.sse import event
+from .candidates import told
 from .event_stream import EventStream
 from .merging import merged
 from .relay import Relay
@@ -45,11 +46,12 @@ class Generation:
             called=wanted.called,
         )
         shape = ChatShape(self._head("chatcmpl-", wanted), wanted.alternatives)
-        return await self._answer(request, wanted, [ask], shape)
+        return await self._answer(request, wanted, [ask], shape, wanted.n)
 
     async def completions(self, request: Request) -> Response:
         wanted = parse(CompletionRequest, await read_object(request))
-        sampling = _with_logprobs(wanted.sampling(), wanted.logprobs)
+        chosen = wanted.logprobs is None and wanted.candidates > wanted.n  # by what is not told
+        sampling = _with_logprobs(wanted.sampling(), 0 if chosen else wanted.logprobs)
         asks = [
             Ask(
                 wanted.model,
@@ -57,28 +59,29 @@ class Generation:
                 sampling=sampling,
                 limit=wanted.max_tokens,
                 echo=wanted.echo,
-                called=wanted.called,
+                called={**wanted.called, **({"logprobs": "best_of"} if chosen else {})},
             )
             for prompt in wanted.prompt
         ]
-        shape = CompletionShape(self._head("cmpl-", wanted))
-        return await self._answer(request, wanted, asks, shape)
+        shape = CompletionShape(self._head("cmpl-", wanted), wanted.logprobs is not None)
+        return await self._answer(request, wanted, asks, shape, wanted.candidates)
 
     def _head(self, prefix: str, wanted: Sampling) -> Head:
         counted = wanted.stream_options.include_usage
         return Head(prefix + self._new_id(), int(self._clock()), wanted.model, counted)
 
     async def _answer(
-        self, request: Request, wanted: Sampling, asks: Sequence[Ask], shape: Shape
+        self, request: Request, wanted: Sampling, asks: Sequence[Ask], shape: Shape, made: int
     ) -> Response:
-        numbered = [ask.numbered(i) for ask in asks for i in range(wanted.n)]
-        choices = [Choice(index) for index in range(len(numbered))]
+        """`made` answers to each ask, of which as many are told as are wanted."""
+        numbered = [ask.numbered(i) for ask in asks for i in range(made)]
+        choices = [Choice(index, echo=ask.echo) for index, ask in enumerate(numbered)]
         pieces = merged([self._relay.generate(ask) for ask in numbered])
         if wanted.stream:
             counted = wanted.stream_options.include_usage
-            return EventStream(_events(pieces, choices, shape, wanted.n if counted else 0))
+            return EventStream(_events(pieces, choices, shape, made if counted else 0))
         await attended(request.receive, _all(pieces, choices))
-        return JSONResponse(shape.whole(choices, usage_of(choices, wanted.n)))
+        return JSONResponse(shape.whole(told(choices, wanted.n, made), usage_of(choices, made)))
 
 
 async def _all(pieces: AsyncGenerator[tuple[int, Piece]], choices: Sequence[Choice]) -> None:
@@ -104,6 +107,8 @@ async def _events(
                 opening = shape.opening(index)
                 if opening is not None:
                     yield event(opening)
+            if piece.prompt_logprobs is not None:
+                yield event(shape.scores(index, piece.prompt_logprobs))
             if piece.text or piece.logprobs:
                 yield event(shape.chunk(index, piece.text, piece.logprobs))
             if piece.finish_reason is not None:
@@ -118,6 +123,7 @@ def _add(choice: Choice, piece: Piece) -> None:
     choice.finish_reason = piece.finish_reason or choice.finish_reason
     choice.prompt_tokens = piece.prompt_tokens or choice.prompt_tokens
     choice.completion_tokens = piece.completion_tokens or choice.completion_tokens
+    choice.prompt_logprobs = piece.prompt_logprobs or choice.prompt_logprobs
 
 
 def _with_logprobs(sampling: dict[str, Any], alternatives: int | None) -> dict[str, Any]:

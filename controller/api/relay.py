@@ -66,17 +66,33 @@ class Relay:
             log.info(
                 "answer model=%s worker=%s outcome=%s prompt_tokens=%s completion_tokens=%s"
                 " seconds=%.3f",
-                *(ask.model, ",".join(workers), outcome),
+                *(shown(ask.model), ",".join(workers), outcome),
                 *(last.prompt_tokens, last.completion_tokens, self._clock() - begun),
             )
 
     async def embed(self, model: str, texts: Sequence[str], encoding: str) -> tuple[list[Any], int]:
-        """One vector a text, as floats or as the worker's base64, and the number of tokens."""
+        """One vector a text, as floats or as the worker's base64, and the number of tokens; one
+        line in the log when it is over, however that came."""
+        begun, tokens, outcome = self._clock(), 0, "left"
+        workers: list[str] = []
 
         async def talk(address: str) -> AsyncGenerator[tuple[list[Any], int]]:
+            workers.append(address)
             yield await self._link.embed(address, model, texts, encoding)
 
-        return await self._one(model, talk)
+        try:
+            vectors, tokens = await self._one(model, talk)
+            outcome = "done"
+        except ServeError as exc:
+            outcome = exc.slug
+            raise
+        finally:
+            log.info(
+                "embeddings model=%s worker=%s outcome=%s texts=%d prompt_tokens=%s seconds=%.3f",
+                *(shown(model), ",".join(workers), outcome),
+                *(len(texts), tokens, self._clock() - begun),
+            )
+        return vectors, tokens
 
     async def measure(self, model: str, prompt: str) -> tuple[int, int]:
         """The tokens of `prompt`, and of the context."""

@@ -43,11 +43,16 @@ class Ask:
     called: Mapping[str, str] = field(default_factory=dict)
 
     def numbered(self, index: int) -> Self:
-        """The ask for answer `index` to the same prompt: a seed of its own, seed + index."""
-        seed = self.sampling.get("seed")
-        if seed is None or index == 0:
+        """The ask for answer `index` to the same prompt: a seed of its own, seed + index.
+
+        What the model makes of the prompt is asked for once, with answer 0.
+        """
+        if index == 0:
             return self
-        return replace(self, sampling={**self.sampling, "seed": seed + index})
+        sampling = {k: v for k, v in self.sampling.items() if k != "prompt_logprobs"}
+        if "seed" in sampling:
+            sampling["seed"] += index
+        return replace(self, sampling=sampling)
 
 
 class WorkerLink:

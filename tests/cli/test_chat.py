@@ -168,6 +168,9 @@ class Terminal:
     [
         (["--judge-sent-end"], "^--judge-sent-end is not supported: "),
         (["--cpu-offloading"], "^--cpu-offloading is not supported: "),
+        (["--engine", "upstream"], "^--engine wants one of auto, batching, thread"),
+        (["--engine", "thread", "--kv-memory", "2"], "^--kv-memory 2.0 is not honoured by"),
+        (["--kv-memory", "-1"], "^--kv-memory wants at least 0"),
         (["--multiline"], "^--multiline needs --style rich"),
         (["--style", "fancy"], "^--style wants one of simple, rich, programmatic"),
         (["--repetition_penalty", "0"], "repetition_penalty"),
@@ -185,9 +188,18 @@ def test_what_cannot_be_honoured_is_refused_by_name(flags: list[str], sentence: 
 
 
 def test_the_model_is_described_as_for_a_worker() -> None:
-    settings = ChatSettings(model_path="/models/glm", device="npu:1", dtype="float16", seed=7)
+    settings = ChatSettings(
+        model_path="/models/glm",
+        engine="batching",
+        kv_memory=2.0,
+        device="npu:1",
+        dtype="float16",
+        seed=7,
+    )
     assert worker_settings(settings) == WorkerSettings(
         model_path="/models/glm",
+        engine="batching",
+        kv_memory=2.0,
         device="npu:1",
         dtype="float16",
         seed=7,

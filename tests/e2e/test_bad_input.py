@@ -110,6 +110,12 @@ AT_THE_API = [
     Bad(CHAT, chat(seed=2**80), "seed"),
     Bad(CHAT, chat(top_logprobs=5), "logprobs"),
     Bad(TEXT, text(logprobs=1000), "logprobs"),
+    Bad(TEXT, text(prompt_logprobs=-1), "prompt_logprobs"),
+    Bad(CHAT, chat(prompt_logprobs=1000), "prompt_logprobs"),
+    Bad(CHAT, chat(priority=2**40), "priority"),
+    Bad(TEXT, text(best_of=10**6), "best_of"),
+    Bad(TEXT, text(best_of=1, n=2), "best_of"),
+    Bad(TEXT, text(best_of=2, stream=True), "best_of"),
     Bad(CHAT, chat(messages=says(HALF)), ""),
     Bad(TEXT, text(prompt=HALF), ""),
     # longer than the context

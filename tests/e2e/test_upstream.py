@@ -51,6 +51,7 @@ CHATS: list[dict[str, Any]] = [
     {"logprobs": True, "top_logprobs": 3, "max_tokens": 6},
     {"stop": [" of"], "min_tokens": 2, "presence_penalty": 0.5, "frequency_penalty": 0.5},
     {"ignore_eos": True, "max_tokens": 12},
+    {"prompt_logprobs": 2, "priority": -1, "max_tokens": 2},
 ]
 
 
@@ -62,6 +63,8 @@ def test_a_chat_is_the_same_with_the_worker_in_between(
     direct, asked = both(whole, front, "/v1/chat/completions", body)
     assert asked["choices"] == direct["choices"]
     assert asked["usage"] == direct["usage"]
+    assert asked.get("prompt_logprobs") == direct.get("prompt_logprobs")
+    assert ("prompt_logprobs" in asked) == ("prompt_logprobs" in more)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,8 @@ def test_a_chat_is_the_same_with_the_worker_in_between(
         {"prompt": "1 2 3", "echo": True, "logprobs": 2},
         {"prompt": [33, 216, 34]},
         {"prompt": ["1 2 3", "a b c"], "n": 2, "temperature": 1, "seed": 3},
+        {"prompt": "1 2 3", "best_of": 3, "n": 2, "temperature": 1, "seed": 3, "echo": True},
+        {"prompt": ["1 2 3", "a b c"], "n": 2, "prompt_logprobs": 1, "logprobs": 1},
     ],
 )
 def test_a_completion_is_the_same_with_the_worker_in_between(

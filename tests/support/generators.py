@@ -27,8 +27,9 @@ WORDS = ("All ", "is ", "well.")
 OUR_PARAMETERS = (
     *("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty"),
     *("frequency_penalty", "logit_bias", "min_tokens", "stop", "stop_token_ids", "ignore_eos"),
-    *("seed", "logprobs", "echo", "structured_outputs"),
+    *("seed", "logprobs", "echo", "structured_outputs", "prompt_logprobs", "priority"),
 )
+OF_THE_PROMPT = [None, {"5": {"logprob": -0.5, "rank": 1, "decoded_token": "Q"}}]
 
 
 UNKNOWN_TOKEN = 99
@@ -160,6 +161,11 @@ class OurWorker(Worker):
                 "usage": usage(prompt, n),
                 "finish_reason": "stop" if n == last else None,
                 **({} if "logprobs" not in body else {"logprobs": logprobs(word)}),
+                **(
+                    {"prompt_logprobs": OF_THE_PROMPT}
+                    if n == 1 and "prompt_logprobs" in body
+                    else {}
+                ),
             }
             for n, word in enumerate(WORDS, 1)
         ]

@@ -38,7 +38,7 @@ KNOWN = {
     | {"top_k", "min_p", "ignore_eos", "repeat_penalty", "repeat_last_n"},
     "llama-cpp-python": COMMON | SCORES | {"top_k", "min_p", "min_tokens", "repeat_penalty"},
     "ollama": (COMMON | SCORES | USAGE) - {"logit_bias"},
-    "danlu": COMMON | EXTRAS | SCORES | USAGE | {"echo"},
+    "danlu": COMMON | EXTRAS | SCORES | USAGE | {"echo", "prompt_logprobs", "priority"},
     "fastchat": COMMON | {"top_k"},
     "openai": COMMON | SCORES | USAGE,
 }

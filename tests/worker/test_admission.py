@@ -21,6 +21,7 @@ def admitted(
     *,
     template: str | None = None,
     default_seed: int | None = None,
+    ordered: bool = True,
     context: int = 32,
     **fields: Any,
 ) -> Job:
@@ -31,6 +32,7 @@ def admitted(
         vocabulary=400,
         end_ids=frozenset({END}),
         seed=default_seed,
+        ordered=ordered,
     )
     if not {"prompt", "messages"} & fields.keys():
         fields.setdefault("prompt_token_ids", PROMPT)
@@ -58,11 +60,14 @@ def test_every_wish_reaches_the_job() -> None:
         stop_token_ids=[7],
         seed=3,
         logprobs=4,
+        prompt_logprobs=5,
+        priority=-2,
         echo=True,
     )
     assert job.sampling == Sampling(0.5, 0.9, 7, 0.1, 1.1, 0.2, 0.3, ((5, 1.5),), 3)
     assert (job.max_new_tokens, job.min_tokens, job.logprobs) == (9, 2, 4)
     assert (job.stop, job.stop_ids) == (("END", "STOP"), frozenset({END, 7}))
+    assert (job.prompt_logprobs, job.priority) == (5, -2)
     assert job.echo == TOKENIZER.decode(PROMPT)
 
 
@@ -108,6 +113,13 @@ def test_ignoring_the_end_ignores_the_models_and_the_templates_but_no_wish() -> 
 def test_what_this_model_cannot_do_is_refused_by_name(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(OutOfRange, match=words):
         admitted(**fields)
+
+
+def test_a_priority_is_refused_by_name_where_none_is_kept() -> None:
+    assert admitted(ordered=False, priority=0).priority == 0
+    with pytest.raises(BadRequest, match="'priority' is not supported by this worker's") as info:
+        admitted(ordered=False, priority=1)
+    assert info.value.param == "priority"
 
 
 def test_the_workers_seed_is_for_bodies_without_one() -> None:

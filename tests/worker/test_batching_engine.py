@@ -63,6 +63,18 @@ class CountingBox:
         return "".join(piece.text for piece in self.pieces)
 
 
+class NotingBox(CountingBox):
+    """One that notes its priority when it is closed."""
+
+    def __init__(self, priority: int, ended: list[int]) -> None:
+        super().__init__(None)
+        self._priority, self._ended = priority, ended
+
+    def close(self, error: ServeError | None = None) -> None:
+        super().close(error)
+        self._ended.append(self._priority)
+
+
 def poison(stage: Stage) -> None:
     """From now on a prompt with that token leads to no number."""
     weight = stage.model.model.embed_tokens.weight
@@ -153,6 +165,40 @@ async def test_an_echo_has_the_log_probabilities_that_another_engine_gives(
         assert one.logprobs.text_offset == other.logprobs.text_offset
         pairs = zip(one.logprobs.token_logprobs, other.logprobs.token_logprobs, strict=True)
         assert all(a == b or a == pytest.approx(b, abs=1e-4) for a, b in pairs)
+
+
+@pytest.mark.parametrize("length", [1, 2, 64, 65, 100])
+async def test_what_is_made_of_a_prompt_is_what_another_engine_makes_of_it(
+    stage: Stage, length: int
+) -> None:
+    """Also the second time, when the prompt is known; neighbours ask for nothing."""
+    prompt = [(7 * n) % 290 + 3 for n in range(length)]
+    body = {**GREEDY, "prompt_token_ids": prompt, "prompt_logprobs": 2}
+    threads = Stage(thread_engine, concurrency=1)
+    (expected, *_) = await threads.answer(**body)
+    threads.engine.close()
+    await stage.answer(**body)
+    found, (plain, *_) = await asyncio.gather(stage.answer(**body), stage.answer(seed=1))
+    assert expected.prompt_logprobs is not None and found[0].prompt_logprobs is not None
+    assert plain.prompt_logprobs is None
+    assert all(piece.prompt_logprobs is None for piece in found[1:])
+    for one, other in zip(found[0].prompt_logprobs, expected.prompt_logprobs, strict=True):
+        assert (one is None) == (other is None)
+        for mine, theirs in zip((one or {}).items(), (other or {}).items(), strict=True):
+            assert (mine[0], mine[1].rank) == (theirs[0], theirs[1].rank)
+            assert mine[1].logprob == pytest.approx(theirs[1].logprob, abs=1e-4)
+
+
+def test_of_those_who_wait_the_lowest_priority_is_served_first(make: Make) -> None:
+    stage, ended = Stage(make, concurrency=1), list[int]()
+    with stage.held() as go:
+        for priority in (1 - 2**31, 0, 7, -5, 0, 2**31 - 1, -(10**9)):
+            body = stage.body(max_new_tokens=2, priority=priority)
+            stage.engine.submit(stage.engine.admit(body), NotingBox(priority, ended))
+        go.set()
+        wait_for(lambda: len(ended) == 7, "every box is closed", SOON)
+    assert ended == [1 - 2**31, -(10**9), -5, 0, 0, 7, 2**31 - 1]
+    stage.engine.close()
 
 
 async def test_twins_read_their_prompt_once(stage: Stage) -> None:

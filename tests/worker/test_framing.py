@@ -1,13 +1,19 @@
 """Pieces into frames: whichever kind is asked for, and however often, the text comes out whole."""
 
+import dataclasses
+import json
 from typing import Any
 
 from hypothesis import given, strategies as st
 
-from danlu.adapters.wire.generation import Logprobs, Usage
+from danlu.adapters.wire.generation import Logprobs, PromptLogprob, PromptLogprobs, Usage
 from danlu.worker.framing import Framer
 from danlu.worker.job import Piece
 
+OF_THE_PROMPT: PromptLogprobs = [
+    None,
+    {7: PromptLogprob(logprob=-0.5, rank=2, decoded_token="a")},
+]
 TEXTS = st.lists(st.text(max_size=4), min_size=1, max_size=20)
 
 
@@ -76,3 +82,17 @@ def test_the_keys_stand_in_fastchats_order() -> None:
 def test_log_probabilities_are_absent_unless_asked_for() -> None:
     (frame,) = framed(Framer(), told(["a"], logprobs=True))
     assert "logprobs" not in frame
+
+
+@given(texts=TEXTS, delta=st.booleans(), whole=st.booleans())
+def test_what_was_made_of_the_prompt_is_in_the_first_frame_alone(
+    texts: list[str], delta: bool, whole: bool
+) -> None:
+    first, *rest = told(texts)
+    pieces = [dataclasses.replace(first, prompt_logprobs=OF_THE_PROMPT), *rest]
+    frames = framed(Framer(delta=delta, whole=whole), pieces)
+    assert json.loads(json.dumps(frames[0]))["prompt_logprobs"] == [
+        None,
+        {"7": {"logprob": -0.5, "rank": 2, "decoded_token": "a"}},
+    ]
+    assert not any("prompt_logprobs" in frame for frame in frames[1:])

@@ -151,6 +151,33 @@ def test_an_echo_with_logprobs_shows_what_the_model_made_of_the_prompt() -> None
     assert shown.text_offset[len(PROMPT)] == len(ECHO)
 
 
+@pytest.mark.parametrize("top", [0, 3])
+def test_each_token_of_the_prompt_has_its_rank_among_all(top: int) -> None:
+    box = answered(a_job(prompt_logprobs=top, max_new_tokens=4))
+    assert box.text == answered(a_job(max_new_tokens=4)).text
+    assert [piece.prompt_logprobs for piece in box[1:]] == [None] * (len(box) - 1)
+    assert box[0].prompt_logprobs is not None and box[0].logprobs is None
+    first, *rest = box[0].prompt_logprobs
+    assert first is None and len(rest) == len(PROMPT) - 1
+    with torch.inference_mode():
+        logits = tiny_model()(torch.tensor([PROMPT])).logits[0].log_softmax(-1)
+    for places, row, token in zip(rest, logits, PROMPT[1:], strict=False):
+        assert places is not None
+        ranked = row.argsort(descending=True).tolist()
+        assert list(places) == list(dict.fromkeys([token, *ranked[:top]])), "its own comes first"
+        for own, told in places.items():
+            assert told.rank == ranked.index(own) + 1
+            assert told.logprob == pytest.approx(float(row[own]), abs=1e-4)
+            assert told.decoded_token == VOCABULARY.spell(own)
+
+
+def test_an_echo_shows_no_more_alternatives_than_it_was_asked_for() -> None:
+    box = answered(a_job(logprobs=1, prompt_logprobs=5, echo=ECHO, max_new_tokens=1))
+    assert box[0].logprobs is not None and box[0].prompt_logprobs is not None
+    assert all(top is None or len(top) == 1 for top in box[0].logprobs.top_logprobs)
+    assert all(places is None or len(places) >= 5 for places in box[0].prompt_logprobs)
+
+
 def test_a_token_that_a_stop_text_cut_off_has_no_logprob() -> None:
     whole = answered(a_job()).text
     box = answered(a_job(logprobs=0, stop=(whole[5:8],)))

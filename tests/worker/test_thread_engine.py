@@ -10,7 +10,7 @@ from support.processes import wait_for
 from support.stage import SOON, Stage, thread_engine
 from support.tiny import tiny_loaded
 
-from danlu.adapters.errors import DeviceLost, ServeError
+from danlu.adapters.errors import BadRequest, DeviceLost, ServeError
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.hosted import Manner
 from danlu.worker.outbox import Outbox
@@ -79,3 +79,9 @@ async def test_a_device_that_cannot_be_bound_is_an_error_for_every_job() -> None
             [piece async for piece in box]
     assert engine.queue_length() == 0
     engine.close()
+
+
+async def test_threads_take_requests_as_they_come_and_say_so(stage: Stage) -> None:
+    assert "priority" not in stage.engine.card.parameters
+    with pytest.raises(BadRequest, match="'priority' is not supported"):
+        stage.start(priority=-1)

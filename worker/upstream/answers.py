@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ...adapters.errors import ServeError, WorkerLost, shown
-from ...adapters.wire.generation import Logprobs, Usage
+from ...adapters.wire.generation import Logprobs, PromptLogprobs, Usage
 from ..job import FinishReason, Piece
 from .asking import UpstreamJob
 from .faults import in_the_stream
@@ -13,6 +15,7 @@ from .logprobs import LogprobReader
 
 DONE = "[DONE]"
 ENDS: dict[str, FinishReason] = {"stop": "stop", "eos_token": "stop", "length": "length"}
+PLACES: TypeAdapter[PromptLogprobs] = TypeAdapter(PromptLogprobs)
 
 
 class Answer:
@@ -29,6 +32,8 @@ class Answer:
         self._asked = prompt_tokens
         self._reason: FinishReason | None = None
         self._logprobs = None if job.logprobs is None else LogprobReader(job.logprobs)
+        self._owes_prompt = job.prompt_logprobs is not None
+        self._of_prompt: PromptLogprobs | None = None  # in no piece yet
         self.done = False
 
     def feed(self, data: str) -> Piece | None:
@@ -40,6 +45,7 @@ class Answer:
         try:
             self._count(event.get("usage"))
             choices = event.get("choices") or [{}]
+            self._score_prompt(choices[0].get("prompt_logprobs") or event.get("prompt_logprobs"))
             return self._choice(choices[0])
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise _unreadable(data) from exc
@@ -48,9 +54,13 @@ class Answer:
         """The last piece, once the stream is over; raises WorkerLost if the answer is not whole."""
         if self._reason is None:
             raise WorkerLost("the upstream ended the stream in the middle of an answer")
+        if self._owes_prompt:
+            raise ServeError(
+                "the upstream tells nothing of the prompt; leave 'prompt_logprobs' out"
+            )
         text, self._pending = self._pending, ""
         rest = None if self._logprobs is None else self._logprobs.take([])
-        return Piece(text, self._total(), rest, self._reason)
+        return Piece(text, self._total(), rest, self._reason, self._scores())
 
     def _choice(self, choice: Mapping[str, Any]) -> Piece | None:
         text = _text(choice)
@@ -62,7 +72,7 @@ class Answer:
             return None
         self._events += 1
         text, self._pending = self._pending + text, ""
-        return Piece(text, self._total(), logprobs)
+        return Piece(text, self._total(), logprobs, None, self._scores())
 
     def _scored(self, raw: Any, text: str) -> Logprobs | None:
         if self._logprobs is None:
@@ -72,6 +82,15 @@ class Answer:
         if text and not self._events:
             raise ServeError("the upstream gives no log-probabilities; leave 'logprobs' out")
         return None
+
+    def _score_prompt(self, raw: Any) -> None:
+        """A chat's stand beside the choices, a completion's in its choice."""
+        if raw and self._owes_prompt:
+            self._of_prompt, self._owes_prompt = PLACES.validate_python(raw), False
+
+    def _scores(self) -> PromptLogprobs | None:
+        scores, self._of_prompt = self._of_prompt, None
+        return scores
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):

@@ -25,6 +25,8 @@ IDLE: dict[str, tuple[Any, ...]] = {  # the values of a field that ask for nothi
     "ignore_eos": (False,),
     "seed": (None,),
     "logprobs": (None,),
+    "prompt_logprobs": (None,),
+    "priority": (0,),
     "structured_outputs": (None,),
 }
 SAID = (  # also when they ask for nothing
@@ -49,7 +51,7 @@ class UpstreamJob:
     """One generation as it is sent: `body` to `path`, without a limit of tokens.
 
     The prompt comes to `most` tokens at most. `echo` is the text that we put before the answer.
-    `logprobs` as in `Job`.
+    `logprobs` and `prompt_logprobs` as in `Job`.
     """
 
     path: str
@@ -58,6 +60,7 @@ class UpstreamJob:
     most: int
     echo: str = ""
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
     @property
     def chat(self) -> bool:
@@ -101,6 +104,7 @@ class Asking:
             _most(body),
             (body.prompt or "") if own_echo else "",
             body.logprobs,
+            body.prompt_logprobs,
         )
 
     def _written(self, body: GenerateBody) -> GenerateBody:

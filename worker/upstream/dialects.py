@@ -108,7 +108,10 @@ DIALECTS = {
     "ollama": Dialect(owner="library", names=_names("seed", "logprobs"), totals=AT_THE_END),
     "danlu": Dialect(
         owner="fastchat",
-        names=_names(*EXTRAS, "seed", "logit_bias", "logprobs", "structured_outputs"),
+        names=_names(
+            *(*EXTRAS, "seed", "logit_bias", "logprobs", "structured_outputs"),
+            *("prompt_logprobs", "priority"),
+        ),
         reads_ids=True,
         echoes=True,
         totals=AT_THE_END,

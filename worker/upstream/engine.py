@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from ...adapters.errors import DeviceLost, NotReady, ServeError
+from ...adapters.errors import DeviceLost, ServeError, stopping
 from ...adapters.wire.generation import GenerateBody
 from ..engine import Embeddings, ModelCard
 from ..outbox import Box
@@ -180,7 +180,7 @@ class UpstreamEngine:
     def _closed(self) -> ServeError:
         if self._loss:
             return DeviceLost(self._loss)
-        return NotReady("this worker is stopping; ask another one")
+        return stopping()
 
 
 def _fail(promise: "Future[Embeddings]", error: ServeError) -> None:

@@ -225,10 +225,58 @@ def test_no_other_form_of_a_prompt_is_taken(prompt: Any) -> None:
         completion(prompt=prompt)
 
 
-def test_best_of_is_only_what_n_is() -> None:
-    assert completion(best_of=2, n=2).n == 2
-    with pytest.raises(BadRequest, match="best_of"):
-        completion(best_of=2)
+def test_of_best_of_answers_n_are_told() -> None:
+    assert completion(best_of=5, n=2).candidates == 5
+    assert completion(n=2).candidates == 2
+    assert completion(best_of=2, n=2, stream=True).candidates == 2, "asks for nothing"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"best_of": 2, "n": 3}, "2 is less than 'n', 3"),
+        ({"best_of": 2, "stream": True}, "'best_of' .* cannot be streamed"),
+        ({"best_of": 129}, "129 is greater than the maximum of 128 - 'best_of'"),
+        ({"best_of": 0}, "0 is less than the minimum of 1 - 'best_of'"),
+        ({"best_of": 1.5}, "'best_of' is 1.5"),
+    ],
+)
+def test_what_best_of_cannot_mean_is_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        completion(**wrong)
+
+
+def test_a_chat_knows_no_best_of() -> None:
+    """Nor does OpenAI's."""
+    with pytest.raises(BadRequest, match="'best_of' is not a parameter of this request"):
+        chat(best_of=2)
+
+
+@pytest.mark.parametrize("ask", [chat, completion])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt_logprobs": -1},
+        {"prompt_logprobs": 21},
+        {"prompt_logprobs": True},
+        {"prompt_logprobs": [1]},
+        {"priority": 2**31},
+        {"priority": -(2**31)},
+        {"priority": "high"},
+        {"priority": 0.5},
+    ],
+)
+def test_vllms_extras_have_bounds_and_kinds(ask: Any, wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(BadRequest, match=f"'{name}'"):
+        ask(**wrong)
+
+
+@pytest.mark.parametrize("ask", [chat, completion])
+def test_vllms_extras_reach_the_wire_if_they_ask_for_something(ask: Any) -> None:
+    asked = ask(prompt_logprobs=0, priority=-1).sampling()
+    assert (asked["prompt_logprobs"], asked["priority"]) == (0, -1)
+    assert not {"prompt_logprobs", "priority"} & set(ask(priority=0).sampling())
 
 
 def test_text_cannot_be_inserted() -> None:

@@ -25,6 +25,9 @@ LOGPROBS: dict[str, Any] = {
 }
 
 
+OF_THE_PROMPT: list[Any] = [None, {"5": {"logprob": -0.5, "rank": 1, "decoded_token": "a"}}]
+
+
 def test_a_prompt_is_counted_once_and_every_answer_to_it() -> None:
     choices = [Choice(i, prompt_tokens=p, completion_tokens=2) for i, p in enumerate([3, 3, 5, 5])]
     assert usage_of(choices, 2) == {
@@ -86,3 +89,43 @@ def test_log_probabilities_are_gathered_over_the_pieces() -> None:
     assert choice.logprobs is not None
     assert choice.logprobs["tokens"] == ["a", "\ufffd"] * 2
     assert LOGPROBS["tokens"] == ["a", "\ufffd"], "what was given is left as it was"
+
+
+def test_what_the_model_made_of_a_prompt_stands_where_vllm_has_it() -> None:
+    """In a completion's choice, as there may be many prompts; beside a chat's choices."""
+    done = Choice(0, "hi", None, "stop", prompt_logprobs=OF_THE_PROMPT)
+    (choice,) = CompletionShape(HEAD).whole([done], USAGE)["choices"]
+    assert choice["prompt_logprobs"] == OF_THE_PROMPT
+    chat = ChatShape(HEAD).whole([done, Choice(1, "ho")], USAGE)
+    assert chat["prompt_logprobs"] == OF_THE_PROMPT
+    assert all("prompt_logprobs" not in choice for choice in chat["choices"])
+
+
+def test_a_stream_tells_it_in_a_chunk_of_its_own() -> None:
+    chunk = CompletionShape(HEAD).scores(3, OF_THE_PROMPT)
+    (choice,) = chunk["choices"]
+    assert (choice["index"], choice["text"]) == (3, "")
+    assert choice["prompt_logprobs"] == OF_THE_PROMPT
+    chunk = ChatShape(HEAD, 0).scores(3, OF_THE_PROMPT)
+    assert chunk["prompt_logprobs"] == OF_THE_PROMPT
+    assert chunk["choices"] == [{"index": 3, "delta": {}, "logprobs": None, "finish_reason": None}]
+
+
+def test_nothing_is_said_of_a_prompt_that_nobody_asked_about() -> None:
+    done = Choice(0, "hi", None, "stop")
+    for shape in (ChatShape(HEAD), CompletionShape(HEAD)):
+        assert "prompt_logprobs" not in str(shape.whole([done], USAGE))
+
+
+def test_log_probabilities_that_only_we_asked_for_are_not_told() -> None:
+    (choice,) = CompletionShape(HEAD, logprobs=False).whole([Choice(0, "a", LOGPROBS)], USAGE)[
+        "choices"
+    ]
+    assert choice["logprobs"] is None
+
+
+def test_an_echoed_prompts_tokens_are_not_the_answers() -> None:
+    values = {**LOGPROBS, "token_logprobs": [None, -5.0, -1.0]}
+    assert Choice(0, logprobs=values, prompt_tokens=2, echo=True).answer_logprobs == [-1.0]
+    assert Choice(0, logprobs=LOGPROBS, prompt_tokens=2).answer_logprobs == [-0.5, -1.0]
+    assert Choice(0).answer_logprobs == []

@@ -79,3 +79,11 @@ def test_cumulative_log_probabilities_come_once() -> None:
     first = frames.piece({**whole("a"), "logprobs": one})
     last = frames.piece({**whole("a", "stop"), "logprobs": one})
     assert first.logprobs is not None and last.logprobs is None
+
+
+def test_what_a_worker_made_of_the_prompt_is_passed_on_as_it_is() -> None:
+    told = [None, {"5": {"logprob": -0.5, "rank": 1, "decoded_token": "a"}}]
+    for frames in (NewFrames(), WholeFrames()):
+        first = frames.piece({**new("a"), **whole("a"), "prompt_logprobs": told})
+        then = frames.piece({**new("b", "stop"), **whole("ab", "stop")})
+        assert (first.prompt_logprobs, then.prompt_logprobs) == (told, None)

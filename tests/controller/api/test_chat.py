@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from support.api import api_of
-from support.generators import OUR_PARAMETERS, OurWorker, StockWorker
+from support.generators import OF_THE_PROMPT, OUR_PARAMETERS, OurWorker, StockWorker
 from support.script import CONTEXT, NAME
 from support.stack import events_of, text_of
 
@@ -91,6 +91,8 @@ ASKED: dict[str, Any] = {
     "stop_token_ids": [5],
     "ignore_eos": True,
     "seed": 7,
+    "prompt_logprobs": 2,
+    "priority": -3,
 }
 
 
@@ -99,7 +101,10 @@ def test_every_parameter_reaches_our_worker(ours: Plane) -> None:
     assert {name: body[name] for name in ASKED} == ASKED
 
 
-@pytest.mark.parametrize("name", ["min_p", "logit_bias", "min_tokens", "ignore_eos", "seed"])
+@pytest.mark.parametrize(
+    "name",
+    ["min_p", "logit_bias", "min_tokens", "ignore_eos", "seed", "prompt_logprobs", "priority"],
+)
 def test_what_a_stock_worker_does_not_know_is_refused_by_name(stock: Plane, name: str) -> None:
     before = len(stock.worker.bodies)
     answer = stock.ask(**{name: ASKED[name]})
@@ -150,6 +155,15 @@ def test_log_probabilities_are_in_the_chats_style(ours: Plane) -> None:
         "bytes": [88],
     }
     assert ours.worker.bodies[-1]["logprobs"] == 2
+
+
+def test_what_was_made_of_the_prompt_stands_beside_the_choices(ours: Plane) -> None:
+    told = ours.ask(n=2, prompt_logprobs=0).json()
+    assert told["prompt_logprobs"] == OF_THE_PROMPT
+    assert sum("prompt_logprobs" in body for body in ours.worker.bodies[-2:]) == 1
+    events = events_of(ours.ask(stream=True, prompt_logprobs=0).text)
+    assert [event.get("prompt_logprobs") for event in events[:3]] == [None, OF_THE_PROMPT, None]
+    assert text_of(events) == "All is well."
 
 
 def test_a_stream_says_the_same_as_a_whole_answer(ours: Plane) -> None:

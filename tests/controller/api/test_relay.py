@@ -1,7 +1,9 @@
 """A worker that is lost before its first word costs nothing but time; leases come back."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from support.api import FakeBackend
@@ -41,6 +43,14 @@ class ScriptedLink(WorkerLink):
             if isinstance(said, ServeError):
                 raise said
             yield said
+
+    async def embed(
+        self, address: str, model: str, texts: Sequence[str], encoding: str
+    ) -> tuple[list[Any], int]:
+        said = self.script[address][0][0]
+        if isinstance(said, ServeError):
+            raise said
+        return [[0.5] for _ in texts], 7
 
 
 class Backend(FakeBackend):
@@ -156,3 +166,42 @@ async def test_a_reader_who_leaves_gives_the_lease_back() -> None:
 async def test_an_address_with_a_slash_at_its_end_is_the_same() -> None:
     link = ScriptedLink(a=[[HELLO]])
     assert await answers(Backend("a/"), link) == [HELLO]
+
+
+@pytest.mark.anyio
+async def test_vectors_leave_a_line_that_names_every_worker_that_was_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = ScriptedLink(a=[[WorkerLost("gone")]], b=[[HELLO]])
+    with caplog.at_level(logging.INFO):
+        made = await a_relay(Backend("a", "b"), link).embed(NAME, ["x", "y"], "float")
+    assert made == ([[0.5], [0.5]], 7)
+    assert caplog.messages[-1] == (
+        f"embeddings model={NAME} worker=a,b outcome=done texts=2 prompt_tokens=7 seconds=0.000"
+    )
+
+
+@pytest.mark.anyio
+async def test_vectors_that_cannot_be_had_leave_a_line_that_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(BadRequest):
+        await a_relay(Backend("a"), ScriptedLink(a=[[BadRequest("no")]])).embed(
+            NAME, ["x"], "float"
+        )
+    assert "worker=a outcome=invalid_value texts=1" in caplog.messages[-1]
+
+
+@pytest.mark.anyio
+async def test_a_strangers_words_stay_on_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for asking in (
+            answers(Backend("a"), ScriptedLink(), "x\nanswer model=y"),
+            a_relay(Backend("a"), ScriptedLink()).embed("x\nanswer model=y", ["x"], "float"),
+        ):
+            with pytest.raises(UnknownModel):
+                await asking
+    lines = [message for message in caplog.messages if "outcome=" in message]
+    assert len(lines) == 2 and not any("\n" in line for line in lines)

@@ -169,3 +169,38 @@ def test_an_upstream_that_gives_no_log_probabilities_is_an_error() -> None:
 def test_log_probabilities_that_cannot_be_read_are_an_error() -> None:
     with pytest.raises(WorkerLost, match="cannot be read"):
         Answer(a_job(logprobs=0)).feed(scored("a", tokens=["a", "b"], token_logprobs=[1]))
+
+
+OF_THE_PROMPT: list[Any] = [None, {"5": {"logprob": -0.5, "rank": 2, "decoded_token": "a"}}]
+
+
+def test_what_an_upstream_made_of_the_prompt_is_no_token_and_comes_with_the_first_text() -> None:
+    """A completion's choice has it; of a chat it stands beside the choices."""
+    inside = {"choices": [{"text": "", "prompt_logprobs": OF_THE_PROMPT}]}
+    beside = {"choices": [{"delta": {}}], "prompt_logprobs": OF_THE_PROMPT}
+    for about in (inside, beside):
+        answer = Answer(a_job(prompt_logprobs=1))
+        first, last = read(json.dumps(about), text("a", "stop"), answer=answer)
+        assert first.prompt_logprobs is not None and last.prompt_logprobs is None
+        nothing, places = first.prompt_logprobs
+        assert nothing is None and places is not None
+        assert (places[5].logprob, places[5].rank, places[5].decoded_token) == (-0.5, 2, "a")
+        assert first.usage.completion_tokens == 1
+
+
+def test_it_comes_also_where_there_is_no_text() -> None:
+    about = {"choices": [{"text": "", "prompt_logprobs": OF_THE_PROMPT, "finish_reason": "stop"}]}
+    (last,) = read(json.dumps(about), answer=Answer(a_job(prompt_logprobs=0)))
+    assert last.prompt_logprobs is not None
+
+
+def test_an_upstream_that_tells_nothing_of_the_prompt_is_an_error() -> None:
+    with pytest.raises(ServeError, match="leave 'prompt_logprobs' out"):
+        read(text("a", "stop"), answer=Answer(a_job(prompt_logprobs=0)))
+
+
+@pytest.mark.parametrize("wrong", ["x", [{"five": {}}], [{"5": {"logprob": "x"}}]])
+def test_what_cannot_be_read_of_it_is_an_error(wrong: Any) -> None:
+    event = json.dumps({"choices": [{"text": "", "prompt_logprobs": wrong}]})
+    with pytest.raises(WorkerLost, match="cannot be read"):
+        Answer(a_job(prompt_logprobs=0)).feed(event)

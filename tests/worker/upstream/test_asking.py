@@ -24,6 +24,8 @@ WISHES: dict[str, Any] = {
     "ignore_eos": True,
     "seed": 11,
     "logprobs": 2,
+    "prompt_logprobs": 1,
+    "priority": 5,
     "structured_outputs": {"choice": ["yes", "no"]},
 }
 
