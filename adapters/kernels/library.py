@@ -18,8 +18,9 @@ from ..errors import StartError
 
 log = logging.getLogger(__name__)
 
-NATIVE = Path(__file__).with_name("native")
+HERE = Path(__file__).parent
 SOURCES = ("dense.cpp", "packed.cpp")
+HEADERS = ("formats.h",)
 CPUINFO = Path("/proc/cpuinfo")
 # Warnings of GCC 12 about its own headers for AVX-512 are left out.
 COMPILE = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-w")
@@ -33,7 +34,7 @@ POINTER, SIZE = ctypes.c_void_p, ctypes.c_int64
 
 
 class Library:
-    """The functions of `native/`: each makes y [m, n] of x [m, k] on `torch.get_num_threads()`."""
+    """The functions of the sources beside: each makes y [m, n] of x [m, k] on `torch.get_num_threads()`."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where it cannot be loaded here."""
@@ -62,8 +63,8 @@ def library(cache: Path, compiler: str = "g++") -> Library | None:
 def fingerprint(compiler: str) -> str:
     """Changes with whatever the library is made of, and with the processor that it is made for."""
     digest = hashlib.sha256(repr((compiler, COMPILE, LINK, platform.machine())).encode())
-    for file in sorted(NATIVE.iterdir()):
-        digest.update(file.read_bytes())
+    for file in (*SOURCES, *HEADERS):
+        digest.update((HERE / file).read_bytes())
     for line in _processor():
         digest.update(line.encode())
     return digest.hexdigest()[:16]
@@ -85,7 +86,7 @@ def _compiled(at: Path, compiler: str) -> Path:
         raise StartError(f"there is no {compiler}; install it for faster kernels")
     objects = [f"{name}.o" for name in SOURCES]
     for name, object_ in zip(SOURCES, objects, strict=True):
-        _run(at, found, *COMPILE, "-c", str(NATIVE / name), "-o", object_)
+        _run(at, found, *COMPILE, "-c", str(HERE / name), "-o", object_)
     ready = at / "ready"
     ready.mkdir()
     _run(at, found, *LINK, *objects, "-o", str(ready / OUTPUT))

@@ -70,4 +70,5 @@ def test_another_compiler_makes_another_library() -> None:
 
 
 def test_every_source_is_compiled() -> None:
-    assert {file.name for file in module.NATIVE.glob("*.cpp")} == set(module.SOURCES)
+    found = {file.name for file in module.HERE.iterdir() if file.suffix in (".cpp", ".h")}
+    assert found == {*module.SOURCES, *module.HEADERS}
