@@ -34,7 +34,7 @@ POINTER, SIZE = ctypes.c_void_p, ctypes.c_int64
 
 
 class Library:
-    """The functions of the sources beside: each makes y [m, n] of x [m, k] on `torch.get_num_threads()`."""
+    """The functions of the sources: each makes y [m, n] of x [m, k] on torch's threads."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where it cannot be loaded here."""
