@@ -39,23 +39,6 @@ IN_ONE_PROCESS = (
 USES = re.compile(
     r"^(import|from) torch\b|devices\.cpu|random_model|smollm2_dir|(tiny|glm)_(model|loaded)", re.M
 )
-# Parts beneath the engines and the sampler, tried by themselves on the host; on a card they run as
-# parts of what stands on them.
-BENEATH = {
-    "test_adapters_in_slots.py",
-    "test_adapters_on_packed_weights.py",
-    "test_cuts.py",
-    "test_drawing.py",
-    "test_grammar.py",
-    "test_kv_cache.py",
-    "test_masks.py",
-    "test_mixed_batch.py",
-    "test_parcel.py",
-    "test_penalties.py",
-    "test_runner.py",
-    "test_sampled_batches.py",
-    "test_suitability.py",
-}
 ASKS = re.compile(r"^from support\.(card|devices) import", re.M)
 
 
@@ -101,7 +84,7 @@ def test_every_file_of_tests_is_run() -> None:
 def test_every_test_of_the_worker_that_uses_a_device_asks_which() -> None:
     """One that names the host's processor would prove nothing of a card: README.md says how."""
     using = {file for file in WORKER.glob("test_*.py") if USES.search(file.read_text())}
-    assert {file.name for file in using - set(of_the_worker())} == BENEATH
+    assert {file.name for file in using - set(of_the_worker())} == set()
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the simulated NPU needs g++ to be built")
