@@ -71,7 +71,9 @@ RUNS = {
     "the worker on card 1, CANN 8.2": Run(CANN_8_2, of_the_worker(), 1),
     "the worker on card 1, CANN 8.3": Run(CANN_8_3, of_the_worker(), 1),
     "the worker on card 0, CANN 8.2": Run(
-        CANN_8_2, [WORKER / "test_thread_engine.py", WORKER / "test_batching_engine.py"], 0
+        CANN_8_2,
+        [WORKER / f"test_{name}.py" for name in ("thread_engine", "batching_engine", "own_code")],
+        0,
     ),
 }
 
