@@ -1,7 +1,10 @@
 """Fixtures that every room's tests may use."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,9 @@ def pytest_configure() -> None:
     """Ctrl-C counts here and in every program that a test starts, also where the suite was started
     in the background of a script, which has it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # transformers copies the code of models there before it runs it; read when that is imported.
+    os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="danlu-code-")
+    atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture

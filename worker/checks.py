@@ -66,10 +66,11 @@ def check_device(settings: WorkerSettings, *, several: bool = False) -> None:
             "one of auto, cpu, cuda, npu, or one card of them, such as npu:1"
         )
     if settings.num_gpus > 1 and not several:
+        kind = _kind(device)
         raise StartError(
             f"--num-gpus {settings.num_gpus} is not supported: a worker serves one card; "
-            f"start one worker a card, with --device {device.partition(':')[0]}:0 and so on, "
-            f"or all of them with danlu up --num-gpus {settings.num_gpus}"
+            f"start one worker a card, with --device {kind}:0 and so on, "
+            f"or all of them with danlu up --device {kind} --num-gpus {settings.num_gpus}"
         )
     if settings.gpus:
         _check_gpus(settings.gpus, device, several)
@@ -99,9 +100,17 @@ def _check_gpus(gpus: str, device: str, several: bool) -> None:
     if several and CARDS.fullmatch(gpus) and "," in gpus:
         return
     if not gpus.isdecimal():
+        cards = gpus if CARDS.fullmatch(gpus) else "0,1"
         raise StartError(
             f"--gpus {gpus!r} is not supported: a worker serves one card; "
-            "start one worker a card, with --gpus 0 and so on, or all of them with danlu up"
+            "start one worker a card, with --gpus 0 and so on, "
+            f"or all of them with danlu up --device {_kind(device)} --gpus {cards}"
         )
     if device not in ("cuda", "npu"):
         raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")
+
+
+def _kind(device: str) -> str:
+    """What has several cards: the kind that was chosen, or else the one that this is made for."""
+    kind = device.partition(":")[0]
+    return kind if kind in ("cuda", "npu") else "npu"

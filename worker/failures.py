@@ -27,7 +27,7 @@ class Failures:
     def explained(self, exc: BaseException) -> ServeError:
         """What to tell the reader; a lost device is noted, an unknown failure logged whole."""
         if isinstance(exc, ServeError) and not isinstance(exc, DeviceLost):
-            return exc
+            return bare(exc)
         fault = self._device.fault(exc)
         if fault is Fault.LOST or isinstance(exc, DeviceLost) or self.lost.done():
             return self.lose(exc)
@@ -47,6 +47,13 @@ class Failures:
             log.error("device lost device=%s: %s", self._device.name, str(exc))
             self.lost.set_result(None)
         return lost(self._device)
+
+
+def bare(error: ServeError) -> ServeError:
+    """`error` without the frames that it came through. They hold the request's tensors, which would
+    be freed by whoever lets go of it last, on a thread that has no device."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def failure(exc: BaseException) -> ServeError:

@@ -14,7 +14,7 @@ from ..adapters.errors import OutOfMemory, ServeError, UnknownModel
 from .answer import Answer
 from .bound_pool import check_thread
 from .draw import Choice, Draw
-from .failures import Failures
+from .failures import Failures, bare
 from .grammar import Grammar
 from .hosted import Hosted
 from .job import Job
@@ -260,7 +260,7 @@ class Running:
             try:
                 found = scored(logits, following, request.job.scored or 0)
             except ServeError as exc:
-                request.trouble = exc
+                request.trouble = bare(exc)
                 continue
             request.quoted[chunk.start + 1 :] = found  # a step may be run a second time
             if chunk.last:
@@ -331,7 +331,7 @@ def _mask(request: Request) -> Tensor | None:
     try:
         return None if request.grammar is None else request.grammar.mask()
     except ServeError as exc:
-        request.trouble = exc
+        request.trouble = bare(exc)
         return None
 
 

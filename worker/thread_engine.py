@@ -135,11 +135,9 @@ class ThreadEngine:
         """
         try:
             return call()
-        except ServeError:
-            raise
         except Exception as exc:
-            error = self._failures.explained(exc)
-        if not isinstance(error, DeviceLost):
+            error, told = self._failures.explained(exc), isinstance(exc, ServeError)
+        if not told and not isinstance(error, DeviceLost):
             self._device.release_memory()
         raise error
 

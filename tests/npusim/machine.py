@@ -89,7 +89,7 @@ class State(ctypes.Structure):
             )
         ),
         ("card", Card * 8),
-        ("thread", Thread * 1024),
+        ("thread", Thread * 4096),
     ]
 
     def users(self, since: int = 0) -> list[Thread]:

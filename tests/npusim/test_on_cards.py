@@ -39,23 +39,6 @@ IN_ONE_PROCESS = (
 USES = re.compile(
     r"^(import|from) torch\b|devices\.cpu|random_model|smollm2_dir|(tiny|glm)_(model|loaded)", re.M
 )
-# Parts beneath the engines and the sampler, tried by themselves on the host; on a card they run as
-# parts of what stands on them.
-BENEATH = {
-    "test_adapters_in_slots.py",
-    "test_adapters_on_packed_weights.py",
-    "test_cuts.py",
-    "test_drawing.py",
-    "test_grammar.py",
-    "test_kv_cache.py",
-    "test_masks.py",
-    "test_mixed_batch.py",
-    "test_parcel.py",
-    "test_penalties.py",
-    "test_runner.py",
-    "test_sampled_batches.py",
-    "test_suitability.py",
-}
 ASKS = re.compile(r"^from support\.(card|devices) import", re.M)
 
 
@@ -88,7 +71,9 @@ RUNS = {
     "the worker on card 1, CANN 8.2": Run(CANN_8_2, of_the_worker(), 1),
     "the worker on card 1, CANN 8.3": Run(CANN_8_3, of_the_worker(), 1),
     "the worker on card 0, CANN 8.2": Run(
-        CANN_8_2, [WORKER / "test_thread_engine.py", WORKER / "test_batching_engine.py"], 0
+        CANN_8_2,
+        [WORKER / f"test_{name}.py" for name in ("thread_engine", "batching_engine", "own_code")],
+        0,
     ),
 }
 
@@ -101,7 +86,7 @@ def test_every_file_of_tests_is_run() -> None:
 def test_every_test_of_the_worker_that_uses_a_device_asks_which() -> None:
     """One that names the host's processor would prove nothing of a card: README.md says how."""
     using = {file for file in WORKER.glob("test_*.py") if USES.search(file.read_text())}
-    assert {file.name for file in using - set(of_the_worker())} == BENEATH
+    assert {file.name for file in using - set(of_the_worker())} == set()
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the simulated NPU needs g++ to be built")

@@ -19,11 +19,14 @@ from danlu.worker.shapes import Shapes
 from danlu.worker.suitability import fitted
 from danlu.worker.tunings import Tunings
 
+from .card import HOST
+
 LENGTH = 96  # entries of a slot
 
 
 class Batch:
-    """`plans` has every step that was run, `logits` those for each new token of a sequence."""
+    """`plans` has every step that was run, `logits` those for each new token of a sequence,
+    on the host."""
 
     def __init__(
         self, model: Any, *, slots: int = 6, concurrency: int = 6, fixed: bool = False
@@ -77,7 +80,7 @@ class Batch:
         return (move for plan in self.plans for move in plan.moves if isinstance(move, kind))
 
     def _take(self, sequence: Sequence, row: Tensor) -> None:
-        self.logits[sequence].append(row.clone())
+        self.logits[sequence].append(row.to(HOST, copy=True))
         sequence.tokens.append(int(row.argmax()))
         if len(self.logits[sequence]) == self._asked[sequence]:
             self._scheduler.remove(sequence)

@@ -15,6 +15,7 @@ from danlu.adapters.devices.device import device_named
 
 VARIABLE = "DANLU_TEST_DEVICE"
 HOST = "cpu"
+SHARE_THERE = 5  # one in so many of hypothesis' examples is tried on a simulated card
 
 T = TypeVar("T")
 Model = TypeVar("Model")
@@ -28,6 +29,11 @@ def card() -> str:
 def number() -> int:
     """Which of the cards it is; only where it is one."""
     return int(card().partition(":")[2])
+
+
+def examples(count: int) -> int:
+    """How many of `count` examples to try: all on the host, which is where odd ones are found."""
+    return count if card() == HOST else count // SHARE_THERE
 
 
 def loading(work: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ def npu_convert_weight_to_int4pack(weight: Tensor) -> Tensor:
     """int32 [k, n] from -8 to 7 as int32 [k, n / 8]."""
     assert weight.dtype == torch.int32 and weight.is_contiguous()
     assert weight.shape[1] % NUMBERS == 0 and weight.min() >= -8 and weight.max() <= 7
-    places = torch.arange(NUMBERS) * 4
+    places = torch.arange(NUMBERS, device=weight.device) * 4
     packed = ((weight.view(len(weight), -1, NUMBERS).long() & 15) << places).sum(-1)
     return torch.where(packed >= 2**31, packed - 2**32, packed).to(torch.int32)
 
@@ -40,6 +40,6 @@ def npu_weight_quant_batchmatmul(
 
 
 def _unpacked(weight: Tensor) -> Tensor:
-    places = torch.arange(NUMBERS, dtype=torch.int32) * 4
+    places = torch.arange(NUMBERS, dtype=torch.int32, device=weight.device) * 4
     numbers = (weight[..., None] >> places) & 15
     return torch.where(numbers >= 8, numbers - 16, numbers).flatten(1)

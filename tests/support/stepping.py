@@ -14,6 +14,8 @@ from danlu.worker.sequence import Sequence
 from danlu.worker.shapes import Shapes
 from danlu.worker.suitability import Fit
 
+from .card import HOST
+
 CHUNK = 64
 
 
@@ -21,7 +23,7 @@ class Stepped:
     """Greedy answers, step by step.
 
     `rows` has the logits from which each token was chosen, `scores` those of a scored prompt's
-    positions. Shapes that are `fixed` are those of a card.
+    positions, both on the host. Shapes that are `fixed` are those of a card.
     """
 
     def __init__(
@@ -52,9 +54,9 @@ class Stepped:
         result = self.runner.run(plan)
         self.scheduler.done(plan)
         for chunk, logits in result.scored:
-            self.scores[chunk.sequence] += logits.clone()
+            self.scores[chunk.sequence] += logits.to(HOST, copy=True)
         for sequence, row in zip(plan.due, result.due, strict=True):
-            self.rows[sequence].append(row.clone())
+            self.rows[sequence].append(row.to(HOST, copy=True))
             sequence.tokens.append(int(row.argmax()))
         return plan
 
@@ -71,7 +73,8 @@ class Stepped:
 
 
 def own_rows(model: Any, sequence: Sequence) -> Tensor:
-    """What a model that nothing is plugged into says where the sequence's tokens were chosen."""
+    """What a model that nothing is plugged into says, on the host, where the sequence's tokens were
+    chosen."""
     chosen = sequence.tokens[:-1]
     with torch.inference_mode():
         logits: Tensor = model(input_ids=torch.tensor([chosen]), use_cache=False).logits[0]

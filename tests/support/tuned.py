@@ -67,10 +67,10 @@ def prefixed_logits(model: Any, keys: Tensor, values: Tensor, ids: list[int]) ->
 
 
 def plain_logits(model: Any, ids: list[int]) -> Tensor:
-    """What a model says of a text that it is given alone. [tokens, words]"""
+    """What a model says of a text that it is given alone: [tokens, words], on the host."""
     with torch.inference_mode():
-        logits: Tensor = model(input_ids=torch.tensor([ids])).logits[0]
-    return logits
+        logits: Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0]
+    return logits.cpu()
 
 
 def lora_files(directory: Path, tensors: dict[str, Tensor], **config: Any) -> Path:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence as Ids
 
+import pytest
+from support.card import card
 from torch import tensor
 
 from danlu.worker.adapter import BASE, Adapter
@@ -103,9 +105,10 @@ def test_on_a_card_an_adapters_tokens_are_a_power_of_two() -> None:
     assert step.tuned == {LORA: [0, 1, 2, 0]}
 
 
+@pytest.mark.usefixtures("bound")
 def test_only_an_adapter_whose_tokens_are_all_of_them_needs_no_choice() -> None:
     """A list that was filled up is as long as the step, and yet not all of it."""
-    there = [tensor([0])]
+    there = [tensor([0], device=card())]
     assert grouped({LORA: [0, 1, 2, 3]}, there, 4) == [(LORA, None)]
     assert grouped({LORA: [0, 1, 2, 0]}, there, 4) == [(LORA, there[0])]
 

@@ -64,10 +64,19 @@ def test_a_device_that_we_do_not_have(device: str, model: str) -> None:
     assert said.startswith(f"--device {device!r} is not supported; one of auto, cpu, cuda, npu")
 
 
-def test_a_worker_serves_one_card(model: str) -> None:
-    said = refusal(model_path=model, device="npu", num_gpus=2)
-    assert "start one worker a card, with --device npu:0 and so on" in said
-    assert "with --gpus 0 and so on" in refusal(model_path=model, device="npu", gpus="0,1")
+@pytest.mark.parametrize(
+    ("device", "kind"), [("npu", "npu"), ("cuda:1", "cuda"), ("auto", "npu"), ("cpu", "npu")]
+)
+def test_a_worker_serves_one_card(device: str, kind: str, model: str) -> None:
+    """What is said to be right is a device that there is."""
+    said = refusal(model_path=model, device=device, num_gpus=2)
+    assert f"start one worker a card, with --device {kind}:0 and so on" in said
+    assert said.endswith(f"or all of them with danlu up --device {kind} --num-gpus 2")
+    said = refusal(model_path=model, device=device, gpus="0,1")
+    assert "start one worker a card, with --gpus 0 and so on" in said
+    assert said.endswith(f"or all of them with danlu up --device {kind} --gpus 0,1")
+    said = refusal(model_path=model, device=device, gpus="all")
+    assert said.endswith(f"or all of them with danlu up --device {kind} --gpus 0,1")
 
 
 def test_gpus_chooses_the_card(model: str) -> None:

@@ -1,14 +1,16 @@
 """What every engine promises: jobs in, boxes closed once, whatever happens."""
 
 import asyncio
+import gc
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from support.card import card
+from support.card import card, loading
 from support.processes import wait_for
 from support.stage import SOON, Make, Stage, batching_engine, thread_engine, working_ahead
 
@@ -16,6 +18,43 @@ from danlu.adapters.errors import BadRequest, DeviceLost, NotReady, OutOfMemory,
 from danlu.adapters.wire.generation import GenerateBody
 
 pytestmark = pytest.mark.anyio
+
+
+WISHES: list[dict[str, Any]] = [
+    {"temperature": 0},
+    {"top_p": 0.8, "repetition_penalty": 1.2, "logprobs": 2, "echo": True},
+    {"structured_outputs": {"json_object": True}, "ignore_eos": False},
+]
+
+
+def tensors_among(objects: Iterable[object]) -> int:
+    return sum(issubclass(type(each), torch.Tensor) for each in objects)
+
+
+def tensors_in_garbage() -> int:
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    gc.set_debug(0)
+    found = tensors_among(gc.garbage)
+    gc.garbage.clear()
+    return found
+
+
+@contextmanager
+def spoiled(stage: Stage, words: str | None = None) -> Iterator[None]:
+    """What the model computes are no numbers, or it fails with `words`."""
+
+    def spoil(_: object, __: object, made: Any) -> None:
+        if words is not None:
+            raise RuntimeError(words)
+        made.get("logits", made.get("last_hidden_state")).fill_(torch.nan)
+
+    hooks = [m.register_forward_hook(spoil) for m in (stage.model, stage.model.base_model)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @pytest.fixture(params=[thread_engine, batching_engine, working_ahead])
@@ -176,6 +215,51 @@ async def test_the_memory_of_a_failed_request_is_let_go_before_it_is_released(
     hook.remove()
     wait_for(lambda: bool(gone), "memory is released", SOON)
     assert gone == [True]
+
+
+async def test_an_error_that_its_reader_keeps_keeps_none_of_the_requests_tensors(
+    stage: Stage,
+) -> None:
+    """Whoever lets go of it last would free them, on a thread that has no device."""
+    wanted = [{}, {"logprobs": 1, "echo": True}]
+    for fields in wanted:
+        await stage.text(**fields)
+    await asyncio.wrap_future(stage.engine.embed(["a cat"]))
+    gc.collect()
+    before, errors = tensors_among(gc.get_objects()), []
+    with spoiled(stage):
+        for fields in wanted:
+            with pytest.raises(ServeError, match="not a number") as info:
+                await stage.answer(**fields)
+            errors.append(info.value)
+        with pytest.raises(ServeError, match="not numbers") as info:
+            await asyncio.wrap_future(stage.engine.embed(["a cat"]))
+        errors.append(info.value)
+    await asyncio.wrap_future(stage.engine.embed(["a cat"]))  # the step before is long over
+    assert tensors_among(gc.get_objects()) <= before and len(errors) == 3
+
+
+async def test_requests_leave_no_tensors_to_the_garbage_collector(stage: Stage) -> None:
+    """It comes on any thread, and would free them there."""
+    await stage.text()
+    gc.disable()
+    loading(gc.collect)
+    for fields in WISHES:
+        await stage.text(**fields)
+        stage.start(**{**fields, "max_new_tokens": 90}).leave()
+    for words in ("out of memory", "something else"):
+        with spoiled(stage, words), pytest.raises(ServeError):
+            await stage.answer()
+    with spoiled(stage):
+        for fields in WISHES:
+            with pytest.raises(ServeError):
+                await stage.answer(**fields)
+        with pytest.raises(ServeError):
+            await asyncio.wrap_future(stage.engine.embed(["a cat"]))
+    stage.idle()
+    await asyncio.wrap_future(stage.engine.embed(["a cat"]))
+    assert loading(tensors_in_garbage) == 0
+    gc.enable()
 
 
 async def test_closing_ends_what_runs_and_what_waits_with_an_error(make: Make) -> None:

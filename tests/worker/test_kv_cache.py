@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from support.card import card, examples
 from support.paper_cache import PaperCache
 from torch import Tensor
 
@@ -11,11 +12,13 @@ from danlu.worker.kv_slots import Copy, Swap
 
 LAYERS = (LayerShape(2, 4), LayerShape(1, 8))
 SLOTS, LENGTH = 3, 5
-CPU = torch.device("cpu")
+HERE = torch.device(card())
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 
 def a_cache(dtype: torch.dtype = torch.float32) -> KvCache:
-    return KvCache(LAYERS, SLOTS, LENGTH, dtype, CPU)
+    return KvCache(LAYERS, SLOTS, LENGTH, dtype, HERE)
 
 
 def tensors(cache: KvCache) -> list[Tensor]:
@@ -27,13 +30,13 @@ def filled() -> KvCache:
     cache = a_cache()
     for tensor in tensors(cache):
         rows = torch.arange(SLOTS + 1).view(-1, 1, 1, 1) * 10
-        tensor.copy_((rows + torch.arange(LENGTH).view(1, 1, -1, 1)).expand(tensor.shape))
+        tensor.copy_((rows + torch.arange(LENGTH).view(1, 1, -1, 1)).expand(tensor.shape).float())
     return cache
 
 
 def held(cache: KvCache, slot: int) -> list[int]:
     """What the slot's tokens are, the same in all heads and channels of all layers."""
-    rows = [tensor[slot].transpose(0, 1).flatten(1) for tensor in tensors(cache)]
+    rows = [tensor[slot].cpu().transpose(0, 1).flatten(1) for tensor in tensors(cache)]
     assert all(bool((row == row[:, :1]).all()) for row in rows)
     assert all(torch.equal(row[:, 0], rows[0][:, 0]) for row in rows)
     return [int(n) for n in rows[0][:, 0]]
@@ -99,7 +102,7 @@ moves = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(made=st.lists(moves, max_size=8))
 def test_moves_do_on_tensors_what_they_do_on_paper(made: list[Copy | Swap]) -> None:
     cache, paper = filled(), PaperCache(SLOTS, LENGTH)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.batches import Batch, apart
+from support.card import on_card
 from support.peft_models import peft_lora, peft_prefix
 from support.tiny import tiny_model
 from support.tiny_glm import tiny_glm
@@ -19,7 +20,7 @@ from danlu.worker.adapter import BASE, Adapter
 from danlu.worker.kv_slots import Copy, Fill, Swap
 from danlu.worker.sequence import Sequence
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bound")]
 
 CLOSE = 2e-4  # float32, other orders of summing
 LOGITS = Callable[[list[int]], Tensor]
@@ -48,7 +49,7 @@ class Kinds:
 
 
 @pytest.fixture(params=["glm", "llama", "glm on a card"])
-def kinds(request: pytest.FixtureRequest, tmp_path: Path) -> Kinds:
+def kinds(request: pytest.FixtureRequest, tmp_path: Path, bound: None) -> Kinds:
     """The base, LoRAs of different ranks, scales and layers, two kinds of prefixes."""
     model: Any = copy.deepcopy(tiny_model() if request.param == "llama" else tiny_glm())
     model.requires_grad_(False)
@@ -61,7 +62,7 @@ def kinds(request: pytest.FixtureRequest, tmp_path: Path) -> Kinds:
     third = peft_lora(model, tmp_path / "third", seed=5, r=5, target_modules=r".*1.*\.[qo]_proj")
     keys, values = original_prefix(tmp_path / "prefix", 7, inner=5, seed=3)
     later = peft_prefix(model, tmp_path / "later", 5, seed=4)
-    batch = Batch(model, fixed="card" in request.param)
+    batch = Batch(on_card(model), fixed="card" in request.param)
     names = ("small", "large", "prefix", "later", "third")
     adapters = {name: batch.load(name, tmp_path / name) for name in names}
     alone: dict[Adapter, LOGITS] = {

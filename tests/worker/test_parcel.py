@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from support.card import card
 
 from danlu.worker.parcel import IDS, Parcel
 from danlu.worker.sampler import Sampler
+
+pytestmark = pytest.mark.usefixtures("bound")
 
 
 def test_parts_of_every_shape_and_kind_arrive_flat_and_exact() -> None:
@@ -14,7 +17,7 @@ def test_parts_of_every_shape_and_kind_arrive_flat_and_exact() -> None:
         torch.empty(2, 0),
         torch.tensor([True, False]),
     ]
-    assert Parcel(parts).open() == [
+    assert Parcel([part.to(card()) for part in parts]).open() == [
         [0, 1, IDS - 1],
         [0.5, -float("inf"), 2.0, 3.0],
         [],
@@ -23,6 +26,6 @@ def test_parts_of_every_shape_and_kind_arrive_flat_and_exact() -> None:
 
 
 def test_a_vocabulary_whose_ids_would_not_arrive_exactly_is_not_taken() -> None:
-    Sampler(1, IDS - 1, torch.device("cpu"))
+    Sampler(1, IDS - 1, torch.device(card()))
     with pytest.raises(AssertionError):
-        Sampler(1, IDS, torch.device("cpu"))
+        Sampler(1, IDS, torch.device(card()))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
+from support.card import examples, on_card
 from support.stepping import Stepped, own_rows
 from support.tiny import random_model, tiny_config
 from support.tiny_glm import tiny_glm
@@ -26,7 +27,7 @@ from danlu.worker.kv_slots import Copy, Swap
 from danlu.worker.sequence import Sequence
 from danlu.worker.suitability import Fit, fitted
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bound")]
 CONTEXT = 128
 WORDS = 96  # ids that all of the models know
 SIZES: dict[str, Any] = {
@@ -51,14 +52,16 @@ KINDS: dict[str, Callable[[], PreTrainedModel]] = {
     "mixtral": lambda: random_model(MixtralConfig(**SIZES, num_local_experts=4)),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
-few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(
+    max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @cache
 def models(kind: str) -> tuple[PreTrainedModel, PreTrainedModel, Fit]:
     """The model as it is, and one into which attention is plugged."""
     own = KINDS[kind]()
-    plugged = copy.deepcopy(own)
+    plugged = on_card(copy.deepcopy(own))
     return own, plugged, fitted(plugged, CONTEXT)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from support.card import card, examples
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -14,7 +15,9 @@ from danlu.worker.draw import Choice, Draw
 from danlu.worker.job import Sampling
 from danlu.worker.sampler import Sampler
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("bound")
+
+HERE = torch.device(card())
 VOCABULARY = 700  # more than a head has
 STEPS = 4
 PENALTIES = st.sampled_from([0.0, 0.7])
@@ -53,11 +56,11 @@ WARM = [
 def some_logits(rows: int, seed: int = 0, scale: float = 3.0, width: int = VOCABULARY) -> Tensor:
     """With many equal ones, as a model in half precision has."""
     chance = torch.Generator().manual_seed(seed)
-    return (torch.randn(rows, width, generator=chance) * scale).to(torch.bfloat16)
+    return (torch.randn(rows, width, generator=chance) * scale).to(HERE, torch.bfloat16)
 
 
 def a_sampler(*samplings: Sampling, vocabulary: int = VOCABULARY, **more: Any) -> Sampler:
-    sampler = Sampler(len(samplings), vocabulary, CPU)
+    sampler = Sampler(len(samplings), vocabulary, HERE)
     for slot, sampling in enumerate(samplings):
         sampler.join(slot, sampling, (), **more)
     return sampler
@@ -68,11 +71,11 @@ def tokens_of(draw: Draw) -> list[int]:
 
 
 @given(st.lists(WISHES, min_size=1, max_size=5), st.integers(0, 99))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 def test_a_row_in_a_batch_is_what_it_is_alone(wishes: list[dict[str, Any]], seed: int) -> None:
     """To the last bit of its log-probabilities, whoever comes and goes beside it."""
-    together = Sampler(len(wishes), VOCABULARY, CPU)
-    alone = [Sampler(1, VOCABULARY, CPU) for _ in wishes]
+    together = Sampler(len(wishes), VOCABULARY, HERE)
+    alone = [Sampler(1, VOCABULARY, HERE) for _ in wishes]
     for slot, wish in enumerate(wishes):
         together.join(slot, **wish)
         alone[slot].join(0, **wish)
@@ -140,7 +143,7 @@ def test_a_row_that_only_failed_in_its_batch_says_which_token_it_was() -> None:
     sampler = a_sampler(Sampling(seed=1))
     for _ in range(2):
         sampler.choose(some_logits(1), [0])
-    (error,) = sampler.choose(torch.full((1, VOCABULARY), torch.nan), [0]).read()
+    (error,) = sampler.choose(torch.full((1, VOCABULARY), torch.nan, device=HERE), [0]).read()
     assert "at token 3" in str(error)
 
 
@@ -165,11 +168,12 @@ def deaf() -> Any:
 
 def test_choosing_never_waits_for_the_device() -> None:
     with pytest.raises(AssertionError, match="_local_scalar_dense"), deaf():
-        int(torch.ones(1))
+        int(torch.ones(1, device=HERE))
     sampler = a_sampler(*WARM, banned=[1], min_tokens=2)
     sampler.leave(1)
     sampler.join(1, Sampling(seed=2, logit_bias=((1, 5.0),)), (), logprobs=3)
-    allowed = {2: torch.full((-(-VOCABULARY // 32),), -1, dtype=torch.int32)}
+    words = -(-VOCABULARY // 32)
+    allowed = {2: torch.full((words,), -1, dtype=torch.int32, device=HERE)}
     with deaf():
         draws = [sampler.choose(some_logits(len(WARM)), range(len(WARM)), allowed) for _ in "abc"]
     assert all(len(tokens_of(draw)) == len(WARM) for draw in draws)
@@ -282,7 +286,7 @@ def test_a_sequence_is_plain_once_its_end_tokens_may_come() -> None:
     "sampling", [*WARM, Sampling(seed=1, frequency_penalty=0.9, repetition_penalty=2.0)]
 )
 def test_a_sequence_goes_on_elsewhere_as_if_it_had_stayed(sampling: Sampling) -> None:
-    stays, goes = a_sampler(sampling), Sampler(3, VOCABULARY, CPU)
+    stays, goes = a_sampler(sampling), Sampler(3, VOCABULARY, HERE)
     logits = [some_logits(1, seed, scale=1.0) for seed in range(8)]
     tokens = [tokens_of(stays.choose(row, [0]))[0] for row in logits]
     goes.join(2, sampling, (), produced=tokens[:5])

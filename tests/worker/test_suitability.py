@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card, on_card
 from support.stepping import Stepped, own_rows
 from support.tiny import random_model
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ from danlu.worker.attention import NAME
 from danlu.worker.kv_cache import LayerShape
 from danlu.worker.suitability import fitted
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bound")]
 CONTEXT = 128
 IDS = torch.arange(30).unsqueeze(0) * 7 % 100
 SIZES: dict[str, Any] = {
@@ -154,12 +155,13 @@ class Drifting(nn.Module):
 
 def logits(model: Any) -> Tensor:
     with torch.inference_mode():
-        rows: Tensor = model(input_ids=IDS, use_cache=False).logits
-    return rows
+        rows: Tensor = model(input_ids=IDS.to(card()), use_cache=False).logits
+    return rows.cpu()
 
 
 def refusal(model: PreTrainedModel) -> str:
     """Why it is refused; it must be as if nobody had asked."""
+    on_card(model)
     before, attention = logits(model), model.config._attn_implementation
     fit = fitted(model, CONTEXT)
     assert (fit.layers, fit.vocabulary) == ((), 0)
@@ -171,7 +173,7 @@ def refusal(model: PreTrainedModel) -> str:
 @pytest.mark.parametrize("kind", FITS)
 def test_a_model_that_works_on_each_token_by_itself_fits(kind: str) -> None:
     """And a whole text, as embeddings need it, gives what it gave."""
-    model = random_model(FITS[kind]())
+    model = on_card(random_model(FITS[kind]()))
     before = logits(model)
     fit = fitted(model, CONTEXT)
     assert fit.reason == ""
@@ -184,7 +186,7 @@ def test_a_model_that_works_on_each_token_by_itself_fits(kind: str) -> None:
 @pytest.mark.parametrize("kind", FITS)
 def test_a_model_that_fits_is_right_in_batches_in_parts_and_beside_what_was_read(kind: str) -> None:
     own = random_model(FITS[kind]())
-    model = copy.deepcopy(own)
+    model = on_card(copy.deepcopy(own))
     line = Stepped(model, fitted(model, CONTEXT), slots=3)
     shared = IDS[0].tolist()
     elder = line.add([*shared, *range(30)])
@@ -242,10 +244,12 @@ def test_results_that_are_no_numbers_are_no_proof() -> None:
     model: Any = random_model(LlamaConfig(**SIZES))
     model.lm_head.weight[3] = float("nan")
     attention = model.config._attn_implementation
-    assert fitted(model, CONTEXT).reason == "its results would differ by nan of their spread"
+    assert (
+        fitted(on_card(model), CONTEXT).reason == "its results would differ by nan of their spread"
+    )
     assert model.config._attn_implementation == attention
 
 
 def test_the_layers_shapes_are_those_of_their_keys() -> None:
-    model = random_model(LlamaConfig(**SIZES, head_dim=16))
+    model = on_card(random_model(LlamaConfig(**SIZES, head_dim=16)))
     assert fitted(model, CONTEXT).layers == (LayerShape(2, 16), LayerShape(2, 16))

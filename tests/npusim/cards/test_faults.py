@@ -32,8 +32,8 @@ def big_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def worker(big_dir: Path) -> Iterator[Worker]:
-    with a_worker(big_dir, 1, limit_worker_concurrency=STREAMS) as worker:
+def worker(request: pytest.FixtureRequest, big_dir: Path) -> Iterator[Worker]:
+    with a_worker(big_dir, 1, engine=request.param, limit_worker_concurrency=STREAMS) as worker:
         yield worker
 
 
@@ -59,26 +59,33 @@ def empty(card: int) -> int:
     return bound(card, lambda: (npu.empty_cache(), int(npu.memory_allocated(card)))[1])
 
 
+@pytest.mark.parametrize(
+    ("worker", "seeds"), [("batching", SEEDS), ("thread", SEEDS[:2])], indirect=["worker"]
+)
 async def test_memory_that_runs_out_ends_the_request_and_no_other(
-    worker: Worker, machine: State
+    worker: Worker, seeds: range, machine: State
 ) -> None:
     card = machine.card[1]
     in_use = empty(1)
     before = card.mallocs
     whole = await sixteen(worker)
     mallocs = card.mallocs - before
-    for seed in SEEDS:
+    for seed in seeds:
         empty(1)
         card.refuse(times=3, after=random.Random(seed).randrange(mallocs))
         ended = await sixteen(worker)
         assert 1 <= nothing_is_short(ended, whole, FULL) < STREAMS
         wait_for(worker.idle, "no job is left", SOON)
-        assert empty(1) == in_use
+        wait_for(lambda: empty(1) == in_use, "all memory is given back", SOON)
         card.mend()
     assert await sixteen(worker) == whole
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("worker", "seed"),
+    [*(("batching", seed) for seed in SEEDS), ("thread", 0)],
+    indirect=["worker"],
+)
 async def test_a_lost_card_ends_every_answer_with_an_error(
     seed: int, worker: Worker, machine: State
 ) -> None:

@@ -173,6 +173,14 @@ at::Scalar item(const at::Tensor& x) {
   return at::_local_scalar_dense(host_alias(x));
 }
 
+// transformers counts a layer's experts so, in whole numbers wherever that is not the host, which
+// counts none but fractions.
+at::Tensor histc(const at::Tensor& x, int64_t bins, const at::Scalar& min, const at::Scalar& max) {
+  launch(x.device().index(), "aten::histc");
+  at::AutoDispatchBelowADInplaceOrView below;
+  return at::histc(host_alias(x).to(at::kFloat), bins, min, max).to(x.options());
+}
+
 // torch_npu's own: allocation, storage, metadata; and those that have a kernel of their own above.
 bool stays(const std::string& name) {
   static const Names names{
@@ -213,4 +221,5 @@ extern "C" __attribute__((visibility("default"))) void npusim_compute() {
   library.impl("copy_", &npusim::copy_);
   library.impl("_copy_from", &npusim::copy_from);
   library.impl("_local_scalar_dense", &npusim::item);
+  library.impl("histc", &npusim::histc);
 }

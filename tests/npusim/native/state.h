@@ -11,7 +11,7 @@ namespace npusim {
 using Number = std::atomic<int64_t>;
 
 constexpr int kCards = 8;       // as many as a server has
-constexpr int kThreads = 1024;  // that touched a card, in a process' life
+constexpr int kThreads = 4096;  // that touched a card, in a process' life
 constexpr int kName = 64;
 
 struct Card {
