@@ -266,7 +266,7 @@ def test_plain_is_a_sequence_whose_tokens_do_not_depend_on_each_other(
     assert sampler.plain(0) is plain
     if not plain:
         with pytest.raises(AssertionError):
-            sampler.choose(some_logits(1), [0], ahead=[0])
+            sampler.choose(some_logits(2), [0, 0], ahead=[0, 1])
         with pytest.raises(AssertionError):
             sampler.advance(0, [1])
 
