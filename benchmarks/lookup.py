@@ -38,12 +38,13 @@ def main(argv: Sequence[str]) -> None:
     args = _arguments(argv)
     tasks = {"repeats a passage": repeats(args.tokens), "tells a story": stories(args.tokens)}
     room = (max(args.streams), ROOM + args.tokens)
+    rows = []
     with opened(args, *room) as plain, opened(_guessing(args), *room) as guessing:
-        rows = [
-            [task, str(streams), *_compared(plain, guessing, bodies, streams, args)]
-            for task, bodies in tasks.items()
-            for streams in args.streams
-        ]
+        for task, bodies in tasks.items():
+            for streams in args.streams:
+                found = _compared(plain, guessing, bodies, streams, args)
+                rows.append([task, str(streams), *found])
+                print(*rows[-1], sep=", ", file=sys.stderr)  # it takes a while
     head = ("answer", "streams", "tokens/s without", "with", "with / without", "same answers")
     print("\n".join(table(head, rows)))
 

@@ -28,17 +28,21 @@ def may_draft(job: Job, produced: int) -> bool:
     return plain and not held
 
 
-def verified(
-    draft: Sequence[int], choices: Sequence[Choice | ServeError]
-) -> list[Choice | ServeError]:
+def verified(draft: Sequence[int], choices: Sequence[Choice | ServeError]) -> list[Choice]:
     """What the model says: its choice after each token of the draft that is right, and after the
     last of them. `choices` has one more than the draft, each made as if all before it were right.
+
+    An error ends it, and may come of the guess behind: a NaN is not masked away.
     """
     assert len(choices) == len(draft) + 1
-    for number, (guess, choice) in enumerate(zip(draft, choices, strict=False)):
-        if isinstance(choice, ServeError) or choice.token != guess:
-            return list(choices[: number + 1])
-    return list(choices)
+    found: list[Choice] = []
+    for number, choice in enumerate(choices):
+        if isinstance(choice, ServeError):
+            break
+        found.append(choice)
+        if number < len(draft) and choice.token != draft[number]:
+            break
+    return found
 
 
 class Drafter:
@@ -72,14 +76,16 @@ class Drafter:
             count = number + 1
         return self._lookup.goes_on(match, end, count)
 
-    def judge(
-        self, draft: Sequence[int], choices: Sequence[Choice | ServeError]
-    ) -> list[Choice | ServeError]:
+    def judge(self, draft: Sequence[int], choices: Sequence[Choice | ServeError]) -> list[Choice]:
         """What the model says, see `verified`; it is counted."""
         found = verified(draft, choices)
         self.tried += len(draft)
-        self.right += len(found) - 1
+        self.right += max(len(found) - 1, 0)
         return found
+
+    def give_up(self) -> None:
+        """No guess from now on."""
+        self._most = 0
 
     def _learn(self) -> None:
         """What guesses would have been right since the last time."""

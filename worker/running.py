@@ -264,7 +264,7 @@ class Running:
         drafts = {draft.sequence: draft.tokens for draft in plan.drafts}
         pairs = zip(plan.due, choices, strict=True)
         for sequence, own in groupby(pairs, key=lambda pair: pair[0]):
-            found = [choice for _, choice in own]
+            found: Several[Choice | ServeError] = [choice for _, choice in own]
             sequence.coming -= len(found)
             if (request := self._requests.get(sequence)) is None:
                 continue
@@ -279,17 +279,18 @@ class Running:
 
     def _judged(
         self, request: Request, draft: Several[int], choices: Several[Choice | ServeError]
-    ) -> list[Choice | ServeError]:
+    ) -> list[Choice]:
         """Those that stand. What was computed for the others lies beyond the sequence's end, where
-        it is overwritten; unless it is not a number, which may not lie anywhere."""
+        it is overwritten; unless it is not a number, which may not lie anywhere. Whether that comes
+        of a guess or of the answer is shown by the next step, which tries none."""
         assert request.drafter is not None and request.seat is not None
         found = request.drafter.judge(draft, choices)
         wrong = len(choices) - len(found)
         request.sequence.computed -= wrong
         if any(isinstance(choice, ServeError) for choice in choices):
             self._runner.erase(request.sequence, wrong)
-        tokens = [choice.token for choice in found if isinstance(choice, Choice)]
-        self._sampler.advance(request.seat, tokens)
+            request.drafter.give_up()
+        self._sampler.advance(request.seat, [choice.token for choice in found])
         return found
 
     def _choose(self, plan: Plan, result: Result) -> Draw | None:

@@ -38,13 +38,18 @@ def test_a_draft_stands_as_far_as_the_model_says_the_same_and_one_token_further(
     assert verified(draft, chosen(*tokens)) == chosen(*right)
 
 
-def test_what_is_no_number_counts_where_the_answer_comes_there_and_not_behind_a_wrong_guess() -> (
-    None
-):
+def test_what_is_no_number_ends_what_stands() -> None:
     one, two = chosen(1, 2)
-    assert verified([1, 2], [one, WRONG, two]) == [one, WRONG]
+    assert verified([1, 2], [one, WRONG, two]) == [one]
     assert verified([2, 2], [one, WRONG, two]) == [one]
-    assert verified([2], [WRONG, two]) == [WRONG]
+    assert verified([2], [WRONG, two]) == []
+
+
+def test_who_gives_up_guesses_no_more() -> None:
+    drafter = Drafter([1, 2, 1, 2], prompt=4, most=4)
+    assert drafter.draft(9, CHEAP)
+    drafter.give_up()
+    assert drafter.draft(9, CHEAP) == []
 
 
 @given(st.lists(few, min_size=1, max_size=6), st.randoms(use_true_random=False))
@@ -61,7 +66,7 @@ def test_a_model_whose_token_depends_on_the_text_says_the_same_with_drafts(
     for _ in range(len(draft) + 1):
         alone.append(says(alone))
     rows = chosen(*(says(draft[:number]) for number in range(len(draft) + 1)))
-    found = [choice.token for choice in verified(draft, rows) if isinstance(choice, Choice)]
+    found = [choice.token for choice in verified(draft, rows)]
     assert found and found == alone[: len(found)]
 
 
@@ -130,4 +135,5 @@ def test_what_was_tried_and_what_was_right_is_counted() -> None:
     drafter = Drafter([1], prompt=1, most=4)
     assert drafter.judge([1, 2], chosen(1, 9, 9)) == chosen(1, 9)
     assert drafter.judge([1, 2], chosen(9, 9, 9)) == chosen(9)
+    assert drafter.judge([], [WRONG]) == []
     assert (drafter.tried, drafter.right) == (4, 1)
