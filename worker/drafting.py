@@ -13,6 +13,7 @@ from .job import Job
 from .lookup import LONGEST, Lookup
 from .penalties import penalised
 
+AT_ONCE = 2048  # tokens of a prompt that are noted in one step: some milliseconds
 NEWEST = 0.1  # the weight of the newest guess
 FIRST_RATES = (0.2, 0.5, 0.7)  # right guesses after runs of 1, 2 and 3 tokens, before any was made
 
@@ -63,6 +64,8 @@ class Drafter:
     def draft(self, room: int, price: float) -> list[int]:
         """At most `room` tokens. `price` is what a guess costs, in answers' tokens: one whose
         chance to be right is lower is not made."""
+        if not self._lookup.ready(self._learned, AT_ONCE):
+            return []
         self._learn()
         end = len(self._tokens)
         match = self._lookup.find(end)

@@ -21,14 +21,20 @@ class Match:
 class Lookup:
     """Owned by the thread that appends to `tokens`.
 
-    Each run of up to LONGEST tokens is noted with where it ended last: about half a kilobyte for
-    each token, where the KV cache has tens.
+    Each run of up to LONGEST tokens is noted with where it ended last: some 300 bytes for each
+    token, where the KV cache has tens of thousands.
     """
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self._tokens = tokens
         self._noted = 0  # runs that end here or before are
         self._places: tuple[dict[tuple[int, ...], int], ...] = tuple({} for _ in range(LONGEST))
+
+    def ready(self, end: int, most: int) -> bool:
+        """Whether all before token number `end` is noted, after up to `most` more places are: a
+        long prompt takes long, and others wait."""
+        self._note(min(end, self._noted + 1 + most))
+        return self._noted >= end - 1
 
     def find(self, end: int) -> Match | None:
         """The longest run before token number `end` that ended earlier as well, and the last of

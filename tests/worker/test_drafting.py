@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from danlu.adapters.errors import ServeError
-from danlu.worker.drafting import FIRST_RATES, Drafter, may_draft, verified
+from danlu.worker.drafting import AT_ONCE, FIRST_RATES, Drafter, may_draft, verified
 from danlu.worker.draw import Choice
 from danlu.worker.job import Job, Sampling
 
@@ -104,6 +104,13 @@ def test_a_run_that_goes_on_is_longer_and_its_guesses_surer() -> None:
     one, two, three = FIRST_RATES
     assert drafter.draft(9, one * 1.001) == []
     assert drafter.draft(9, one * two * three * 0.999) == [2, 3, 4]
+
+
+def test_a_long_prompt_is_noted_in_parts_and_nothing_is_guessed_before_all_of_it_is() -> None:
+    tokens = [7, 8, 9, *range(100, 100 + 3 * AT_ONCE), 7, 8]
+    drafter = Drafter(tokens, prompt=len(tokens), most=8)
+    drafts = [drafter.draft(2, CHEAP) for _ in range(6)]
+    assert drafts == [[], [], [], [9, 100], [9, 100], [9, 100]]
 
 
 def test_no_more_is_guessed_than_there_is_room_for_and_than_is_wanted() -> None:

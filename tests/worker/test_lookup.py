@@ -41,6 +41,17 @@ def test_what_it_goes_on_with_is_copied_token_by_token(text: list[int], count: i
     assert lookup.goes_on(match, end, count) == copied[end:]
 
 
+@given(texts, st.integers(1, 7))
+def test_it_makes_no_difference_in_how_many_parts_a_text_is_noted(
+    text: list[int], most: int
+) -> None:
+    lookup, parts = Lookup(text), 1
+    while not lookup.ready(len(text), most):
+        parts += 1
+    assert parts == max(-(-(len(text) - 1) // most), 1)
+    assert lookup.find(len(text)) == found_by_reading(text, len(text))
+
+
 def test_the_beginning_of_a_passage_brings_its_rest() -> None:
     lookup = Lookup([5, 6, 7, 8, 9, 1, 2, 6, 7])
     assert lookup.find(9) == Match(2, 3)
