@@ -10,7 +10,7 @@ LEAST = 16  # tokens; a prompt is read on, however slowly
 NEWEST = 0.2  # the weight of the newest measurement
 FIRST_GUESS = 64  # tokens, before anything was measured
 FIRST_PRICE = 1 / 8  # of a step for a drafted token, likewise
-LEAST_PRICE = 1 / 100  # a step that happened to be quick makes nothing free
+LEAST_PRICE = 1 / 32  # a step that happened to be quick makes nothing free
 FORGOTTEN = 0.005  # of a drafted token's time, with each step that tries none: it may be over
 
 
