@@ -1,7 +1,8 @@
 """Attention over the KV cache for a step's tokens, plugged into transformers' models.
 
 A step's tokens go through the model as one row, [1, tokens]: first those of answers being written,
-then parts of prompts. All else in a model works on each token alone; here is where they meet.
+then drafts and parts of prompts. All else in a model works on each token alone; here is where they
+meet.
 """
 
 from collections.abc import Mapping
@@ -63,9 +64,9 @@ def _attention(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tokens `first` to `first + count` of the step: a prompt's part, which ends at token `end` of
-    its slot. `mask` [count, end] is true where a token sees another; None where it is the prompt's
-    beginning, and plainly causal."""
+    """Tokens `first` to `first + count` of the step: a prompt's part, or a draft, which ends at
+    token `end` of its slot. `mask` [count, end] is true where a token sees another; None where it
+    is the prompt's beginning, and plainly causal."""
 
     first: int
     count: int

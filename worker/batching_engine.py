@@ -224,7 +224,7 @@ class BatchingEngine:
         )
         tunings = Tunings(model)
         runner = Runner(model, cache, shapes, tunings)
-        warm_up(runner, shapes, progress)
+        warm_up(runner, shapes, progress, self._manner.lookahead)
         return Running(
             self._hosted,
             self._device,
@@ -242,6 +242,7 @@ class BatchingEngine:
             pace=Pace(CHUNK),
             seats=room.concurrency,
             interval=self._manner.stream_interval,
+            lookahead=self._manner.lookahead,
         )
 
     def _receive(self, running: Running, errands: "deque[Errand]", *, wait: bool) -> None:

@@ -21,7 +21,7 @@ UPSTREAM = {
 PATIENCE = {"upstream_silence": FOR_BOTH, "upstream_wait": FOR_BOTH}
 VLLM = {"vllm_flags": "it is for --engine vllm"}
 
-BATCH = {"kv_memory": "it is for --engine batching"}
+BATCH = dict.fromkeys(("kv_memory", "prompt_lookup_num_tokens"), "it is for --engine batching")
 TUNED = dict.fromkeys(("adapters", "adapter_dir"), "it is for --engine batching")
 ABOVE = {**BATCH, "limit_waiting": "the upstream decides how many may wait"}
 
@@ -57,6 +57,7 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "adapter_dir": ITS_OWN,
         "stream_interval": f"{ITS_OWN}; --vllm-flags='--stream-interval N' tells it",
         **ABOVE,
+        "prompt_lookup_num_tokens": f"{ITS_OWN}; --vllm-flags='--speculative-config …' tells it",
         **UPSTREAM,
     },
 }

@@ -1,15 +1,15 @@
 """A plan as numbers: what goes into the model, token by token. Pure: no tensors.
 
 Tokens are in the order in which they go through the model: first one for each slot that decodes,
-then the parts of prompts. Where shapes are fixed, tokens of nobody fill them up: they are computed
-like all others, and written to a row of the cache that belongs to nobody.
+then drafts, then the parts of prompts. Where shapes are fixed, tokens of nobody fill them up: they
+are computed like all others, and written to a row of the cache that belongs to nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence as Ids
 from dataclasses import dataclass, field
 
 from .adapter import BASE, Adapter
-from .scheduler import Chunk, Plan
+from .scheduler import Chunk, Draft, Plan
 from .sequence import Sequence
 from .shapes import Shapes
 
@@ -18,7 +18,7 @@ NOBODY = 0  # the id of a token that stands for none
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tokens `first` to `first + count` of the step belong to one prompt, whose slot then holds
+    """Tokens `first` to `first + count` of the step belong to one sequence, whose slot then holds
     `end` entries; that of the first of them is number `start`."""
 
     first: int
@@ -66,6 +66,8 @@ def host_step(
     choice that is still on the device is a sequence's."""
     step = HostStep()
     _decode(step, plan, shapes, spare, chosen or {})
+    for draft in plan.drafts:
+        _try(step, draft, shapes, spare)
     for chunk in plan.chunks:
         _read(step, chunk, shapes, spare)
     for tokens in step.tuned.values():
@@ -97,16 +99,19 @@ def _decode(
     step.kept = list(range(step.rows))
 
 
+def _try(step: HostStep, draft: Draft, shapes: Shapes, spare: int) -> None:
+    """All its logits are due; where shapes are fixed, those of what fills it up are made, too."""
+    sequence, kept = draft.sequence, len(step.kept)
+    tokens = (sequence.tokens[-1], *draft.tokens)
+    own = _span(step, sequence, sequence.computed, tokens, shapes, spare)
+    step.kept += range(own.start, len(step.ids)) if shapes.fixed else own
+    step.due += range(kept, kept + len(own))
+
+
 def _read(step: HostStep, chunk: Chunk, shapes: Shapes, spare: int) -> None:
-    sequence, first = chunk.sequence, len(step.ids)
-    for place in range(chunk.start, chunk.end):
-        _add(step, sequence.tokens[place], place, sequence)
-    for _ in range(shapes.part_for(chunk.end - chunk.start) - (chunk.end - chunk.start)):
-        _fill(step, spare)
-    start, end = (sequence.adapter.entries + place for place in (chunk.start, chunk.end))
-    length = shapes.length_for(end) if shapes.fixed else end
-    step.parts.append(Part(first, len(step.ids) - first, sequence.seat, start, length))
-    own = range(first, first + chunk.end - chunk.start)
+    sequence = chunk.sequence
+    tokens = sequence.tokens[chunk.start : chunk.end]
+    own = _span(step, sequence, chunk.start, tokens, shapes, spare)
     if sequence.scored:
         step.scored.append((chunk, len(step.kept), len(step.kept) + len(own)))
         step.kept += own
@@ -114,6 +119,21 @@ def _read(step: HostStep, chunk: Chunk, shapes: Shapes, spare: int) -> None:
         step.kept.append(own[-1])
     if chunk.last:
         step.due.append(len(step.kept) - 1)
+
+
+def _span(
+    step: HostStep, sequence: Sequence, place: int, tokens: Ids[int], shapes: Shapes, spare: int
+) -> range:
+    """Several tokens of one sequence, the first its number `place`; where they are in the step."""
+    first, count = len(step.ids), len(tokens)
+    for number, token in enumerate(tokens):
+        _add(step, token, place + number, sequence)
+    for _ in range(shapes.part_for(count) - count):
+        _fill(step, spare)
+    start, end = (sequence.adapter.entries + place + more for more in (0, count))
+    length = shapes.length_for(end) if shapes.fixed else end
+    step.parts.append(Part(first, len(step.ids) - first, sequence.seat, start, length))
+    return range(first, first + count)
 
 
 def _seen(sequence: Sequence) -> int:

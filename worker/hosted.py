@@ -22,13 +22,15 @@ class Manner:
     """How an engine serves its model.
 
     `concurrency` requests run at a time, None for what suits the engine; of the rest, `waiting`
-    may wait, None for any number. `names` are those that the model is asked for by.
+    may wait, None for any number. `names` are those that the model is asked for by. At most
+    `lookahead` tokens are guessed for an answer's step.
     """
 
     names: tuple[str, ...] = ()
     concurrency: int | None = None
     waiting: int | None = None
     stream_interval: int = 1
+    lookahead: int = 0
     conv_template: str | None = None
     embed_in_truncate: bool = False
     seed: int | None = None

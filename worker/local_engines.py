@@ -54,6 +54,7 @@ def engine_for(
         concurrency=settings.limit_worker_concurrency,
         waiting=settings.limit_waiting,
         stream_interval=settings.stream_interval,
+        lookahead=settings.prompt_lookup_num_tokens,
         conv_template=settings.conv_template,
         embed_in_truncate=settings.embed_in_truncate,
         seed=settings.seed,
@@ -67,11 +68,15 @@ def engine_for(
     if settings.engine == "batching":
         raise StartError(f"--engine batching cannot run this model: {fit.reason}; leave it out")
     _refuse_adapters(settings, f"this model is not, because {fit.reason}")
-    if settings.kv_memory is not None:
-        raise StartError(
-            f"--kv-memory {settings.kv_memory} is for models that can be batched, and this one is "
-            f"not, because {fit.reason}; leave it out"
-        )
+    for flag, value in (
+        ("--kv-memory", settings.kv_memory),
+        ("--prompt-lookup-num-tokens", settings.prompt_lookup_num_tokens or None),
+    ):
+        if value is not None:
+            raise StartError(
+                f"{flag} {value} is for models that can be batched, and this one is not, because "
+                f"{fit.reason}; leave it out"
+            )
     log.warning("requests run one by one: no batches for this model, because %s", fit.reason)
     return ThreadEngine(loaded, device, manner)
 

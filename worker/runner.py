@@ -20,7 +20,7 @@ from .tunings import Tunings
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`due` [sequences, vocabulary]: the logits for the next token of each of `Plan.due`, in that
+    """`due` [rows, vocabulary]: the logits for the next token of each of `Plan.due`, in that
     order. `scored` has, for each chunk of a scored prompt, those of all its positions."""
 
     due: Tensor
@@ -87,6 +87,12 @@ class Runner:
         sequence.computed = min(sequence.computed, right) if keep else sequence.computed
         with torch.inference_mode():
             self._cache.wipe(sequence.seat, own + right if keep else 0, end)
+
+    def erase(self, sequence: Sequence, count: int) -> None:
+        """Nothing is left of so many entries after those that its slot holds."""
+        start = sequence.adapter.entries + sequence.computed
+        with torch.inference_mode():
+            self._cache.wipe(sequence.seat, start, start + count)
 
     def clear(self) -> None:
         """Nothing is left of a warm-up."""

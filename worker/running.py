@@ -3,9 +3,11 @@
 Knows no inbox and no lock: nothing here is touched by another thread.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence as Several
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from ..adapters.devices.device import Device
 from ..adapters.errors import OutOfMemory, ServeError, UnknownModel
 from .answer import Answer
 from .bound_pool import check_thread
+from .drafting import Drafter, may_draft
 from .draw import Choice, Draw
 from .failures import Failures, bare
 from .grammar import Grammar
@@ -28,6 +31,8 @@ from .scheduler import Plan, Scheduler
 from .sequence import Sequence
 from .tunings import Tunings
 
+log = logging.getLogger(__name__)
+
 Close = Callable[[Box, ServeError | None], None]
 
 
@@ -37,7 +42,8 @@ class Request:
 
     `seat` is its place in the sampler, once its prompt is read. `trouble` is why its answer cannot
     go on, whatever is chosen for it. `quoted` are the prompt's own
-    tokens, where it is asked what the model made of them.
+    tokens, where it is asked what the model made of them. `draft` are tokens that may come after
+    those that are known, by its `drafter`.
     """
 
     job: Job
@@ -48,11 +54,23 @@ class Request:
     seat: int | None = None
     trouble: ServeError | None = None
     quoted: list[Choice] = field(default_factory=list)
+    drafter: Drafter | None = None
+    draft: list[int] = field(default_factory=list)
 
     @property
-    def produced(self) -> bool:
-        """Whether a token has shown that what was computed are numbers."""
-        return len(self.sequence.tokens) > len(self.sequence.prompt)
+    def produced(self) -> int:
+        """Tokens of the answer; the first one has shown that what was computed are numbers."""
+        return len(self.sequence.tokens) - len(self.sequence.prompt)
+
+    def redraft(self, price: float) -> None:
+        """Think of what may come next, where a guess is worth its price. Then the last token must
+        be known before the next step."""
+        if self.drafter is None:
+            return
+        room = self.sequence.most - len(self.sequence.tokens) - 1
+        may = may_draft(self.job, self.produced)
+        self.draft = self.drafter.draft(room, price) if may else []
+        self.sequence.awaited = bool(self.draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +94,8 @@ class Flight:
 
 
 class Running:
-    """Owned by the engine's thread. `close` closes a box, and is called once for each arrival."""
+    """Owned by the engine's thread. `close` closes a box, and is called once for each arrival. At
+    most `lookahead` tokens are drafted for an answer's step."""
 
     def __init__(
         self,
@@ -92,13 +111,14 @@ class Running:
         pace: Pace,
         seats: int,
         interval: int = 1,
+        lookahead: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._hosted = hosted
         self._device, self._failures, self._close = device, failures, close
         self._scheduler, self._runner, self._sampler = scheduler, runner, sampler
         self._pace, self._interval, self._clock = pace, interval, clock
-        self.tunings = tunings
+        self.tunings, self._lookahead = tunings, lookahead
         self._seats = list(range(seats))
         self._requests: dict[Sequence, Request] = {}
         self._flight: Flight | None = None
@@ -128,6 +148,7 @@ class Running:
             Answer(job, self._hosted.vocabulary, self._interval),
             self._hosted.begun(job),
             quoted=[Choice(job.prompt_ids[0])] if scored else [],
+            drafter=self._drafter(job, sequence),
         )
         if not self.tunings.enter(job.adapter):  # last: nothing may fail once it is counted on
             gone = f"adapter {job.adapter.name!r} was unloaded before the request could begin"
@@ -135,6 +156,12 @@ class Running:
             return
         self._requests[sequence] = request
         self._scheduler.add(sequence)
+
+    def _drafter(self, job: Job, sequence: Sequence) -> Drafter | None:
+        drafts = self._lookahead > 0 and may_draft(job, job.max_new_tokens)
+        if not drafts:
+            return None
+        return Drafter(sequence.tokens, len(job.prompt_ids), self._lookahead)
 
     def step(self) -> None:
         """One token more for every answer that is being written.
@@ -149,7 +176,7 @@ class Running:
         if not self._checked():
             return
         # 2. schedule
-        plan = self._scheduler.plan(self._pace.budget(self._scheduler.decoding))
+        plan = self._scheduler.plan(self._pace.budget(self._scheduler.decoding), self._drafts())
         # 3. run
         before, self._flight = self._flight, None
         failed = None if plan.idle else self._launch(plan, before)
@@ -171,6 +198,11 @@ class Running:
                 self._end(request, error, keep=False)
             except Exception as exc:  # its box is closed; the others' are to be, too
                 self._failures.explained(exc)
+
+    def _drafts(self) -> dict[Sequence, list[int]]:
+        """Of those whose last token is known."""
+        requests = self._requests.values()
+        return {r.sequence: r.draft for r in requests if r.draft and not r.sequence.coming}
 
     def _checked(self) -> bool:
         """Whether the thread is on its device: one that strayed would go on upon another card."""
@@ -216,18 +248,51 @@ class Running:
             now = self._clock()
             self._pace.took(
                 now - max(flight.started, self._landed),
-                decoding=len(flight.plan.decode),
+                decoding=len(flight.plan.writing),
                 prompt_tokens=flight.plan.prompt_tokens,
+                drafted=flight.plan.drafted,
             )
             self._landed = now
-            for sequence, choice in zip(flight.plan.due, choices, strict=True):
-                sequence.coming -= 1
-                if (request := self._requests.get(sequence)) is not None:
-                    self._publish(request, choice)
+            self._hand_out(flight.plan, choices)
             return
         self._blame(
             flight.plan, failed, everybody=True
         )  # out here the failure and its tensors are let go
+
+    def _hand_out(self, plan: Plan, choices: Several[Choice | ServeError]) -> None:
+        """A choice to each of `plan.due`; of a draft's, as many as are right."""
+        price = self._pace.price(self._scheduler.decoding)
+        drafts = {draft.sequence: draft.tokens for draft in plan.drafts}
+        pairs = zip(plan.due, choices, strict=True)
+        for sequence, own in groupby(pairs, key=lambda pair: pair[0]):
+            found: Several[Choice | ServeError] = [choice for _, choice in own]
+            sequence.coming -= len(found)
+            if (request := self._requests.get(sequence)) is None:
+                continue
+            if sequence in drafts:
+                found = self._judged(request, drafts[sequence], found)
+            for choice in found:
+                self._publish(request, choice)
+                if sequence not in self._requests:
+                    break
+            else:
+                request.redraft(price)
+
+    def _judged(
+        self, request: Request, draft: Several[int], choices: Several[Choice | ServeError]
+    ) -> list[Choice]:
+        """Those that stand. What was computed for the others lies beyond the sequence's end, where
+        it is overwritten; unless it is not a number, which may not lie anywhere. Whether that comes
+        of a guess or of the answer is shown by the next step, which tries none."""
+        assert request.drafter is not None and request.seat is not None
+        found = request.drafter.judge(draft, choices)
+        wrong = len(choices) - len(found)
+        request.sequence.computed -= wrong
+        if any(isinstance(choice, ServeError) for choice in choices):
+            self._runner.erase(request.sequence, wrong)
+            request.drafter.give_up()
+        self._sampler.advance(request.seat, [choice.token for choice in found])
+        return found
 
     def _choose(self, plan: Plan, result: Result) -> Draw | None:
         due = [self._requests[sequence] for sequence in plan.due]
@@ -236,7 +301,7 @@ class Running:
         seats = [self._seated(request) for request in due]
         masks = {seat: _mask(request) for seat, request in zip(seats, due, strict=True)}
         allowed = {s: mask.to(result.due.device) for s, mask in masks.items() if mask is not None}
-        return self._sampler.choose(result.due, seats, allowed)
+        return self._sampler.choose(result.due, seats, allowed, plan.ahead if plan.drafts else None)
 
     def _seated(self, request: Request) -> int:
         if request.seat is None:
@@ -289,7 +354,7 @@ class Running:
         if self._failures.lost.done():
             self.end_all(error)
             return
-        concerned = [*plan.decode, *(chunk.sequence for chunk in plan.chunks)]
+        concerned = [*plan.writing, *(chunk.sequence for chunk in plan.chunks)]
         there = [sequence for sequence in concerned if sequence in self._requests]
         there.sort(key=lambda s: (not s.decoding, s.order))
         one = isinstance(error, OutOfMemory) and not everybody
@@ -308,8 +373,15 @@ class Running:
         """The request is over. Its tokens' keys and values are kept for prompts to come, once a
         token has shown that they are numbers; if not, nothing of them may stay."""
         del self._requests[request.sequence]
+        if request.drafter is not None and request.drafter.tried:
+            log.info(
+                "looked ahead tried=%d right=%d tokens=%d",
+                request.drafter.tried,
+                request.drafter.right,
+                request.produced,
+            )
         try:
-            self._clear_up(request, keep and request.produced)
+            self._clear_up(request, keep and request.produced > 0)
         finally:
             self._close(request.box, error)
 

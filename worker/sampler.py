@@ -1,6 +1,7 @@
 """Chooses the next tokens of many sequences at once, on the device. Knows no model and no text."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -103,18 +104,18 @@ class Sampler:
         """A token for each row of `logits` [rows, vocabulary]: row i is of the sequence slots[i].
 
         `allowed` has bitmasks, int32 [vocabulary / 32 and up], by slot: bit j of word j // 32 lets
-        token j come. With `ahead`, row i is so many tokens after those that were recorded; slots
-        may come several times then, all `plain`, and nothing is recorded. Never waits for the
-        device.
+        token j come. With `ahead`, row i is so many tokens after those that were recorded; a slot
+        that is `plain` may come several times then, and nothing of it is recorded. Never waits for
+        the device.
         """
         batch = self._batch_for(slots)
         masks = {at: allowed[s] for at, s in enumerate(slots) if s in allowed} if allowed else {}
         assert logits.shape == (len(slots), self._vocabulary)
-        assert len(set(slots)) == len(slots) or ahead is not None
-        assert ahead is None or (not masks and all(row.plain for row in batch.rows))
+        several = {slot for slot, times in Counter(slots).items() if times > 1}
+        assert not several or ahead is not None
+        assert all(self._rows[slot].plain and slot not in (allowed or {}) for slot in several)
         draw = self._draw(logits, batch, masks, ahead or [0] * len(slots))
-        if ahead is None:
-            self._record(batch, draw.tokens)
+        self._record(batch, draw.tokens, several)
         return draw
 
     def _batch_for(self, slots: Sequence[int]) -> Batch:
@@ -184,11 +185,12 @@ class Sampler:
             space.give(mine)
         return tokens.clamp(max=self._vocabulary - 1)  # of a row of no numbers it may be padding
 
-    def _record(self, batch: Batch, tokens: Tensor) -> None:
+    def _record(self, batch: Batch, tokens: Tensor, but: Collection[int]) -> None:
         if batch.penalised is not None:
             batch.penalised.remember(tokens, self._answers)
         for row in batch.rows:
-            row.produced += 1
+            if row.slot not in but:
+                row.produced += 1
 
     def _amend(self, row: Row, place: int, token: int) -> None:
         """The row's token after `place` others has turned out to be this one."""

@@ -1,12 +1,12 @@
 """Who runs in the next step. Pure: no torch, no threads, no clock.
 
-A step decodes one token of every answer that is being written, and reads a part of the prompts that
-are not read yet. Answers in the making never wait: how much of a step prompts may take is the
-caller's word.
+A step decodes one token of every answer that is being written, or tries a draft of several, and
+reads a part of the prompts that are not read yet. Answers in the making never wait: how much of a
+step prompts may take is the caller's word, and so is what is drafted.
 """
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence as Ids
 from dataclasses import dataclass
 
 from .kv_slots import WORTH, KvSlots, Move, common
@@ -31,16 +31,35 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer's last token, and those that may follow it: the step tells whether they do."""
+
+    sequence: Sequence
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: first the moves, in order; then the model. `decode` is in the order of slots."""
+    """One step: first the moves, in order; then the model. `decode` is in the order of slots; who
+    has a draft is not among them."""
 
     moves: tuple[Move, ...]
     decode: tuple[Sequence, ...]
     chunks: tuple[Chunk, ...]
+    drafts: tuple[Draft, ...] = ()
 
     @property
     def idle(self) -> bool:
-        return not (self.decode or self.chunks)
+        return not (self.decode or self.drafts or self.chunks)
+
+    @property
+    def writing(self) -> list[Sequence]:
+        """The answers that go on in it."""
+        return [*self.decode, *(draft.sequence for draft in self.drafts)]
+
+    @property
+    def drafted(self) -> int:
+        return sum(len(draft.tokens) for draft in self.drafts)
 
     @property
     def prompt_tokens(self) -> int:
@@ -48,15 +67,23 @@ class Plan:
 
     @property
     def due(self) -> list[Sequence]:
-        """Whose next token the step gives, in the order of its logits."""
-        return [*self.decode, *(chunk.sequence for chunk in self.chunks if chunk.last)]
+        """Whose next token the step gives, in the order of its logits; one with a draft gives one
+        more than that has."""
+        drafts = [draft.sequence for draft in self.drafts for _ in range(len(draft.tokens) + 1)]
+        return [*self.decode, *drafts, *(chunk.sequence for chunk in self.chunks if chunk.last)]
+
+    @property
+    def ahead(self) -> list[int]:
+        """How many of its own tokens each of `due` is ahead of the next one."""
+        drafts = [number for draft in self.drafts for number in range(len(draft.tokens) + 1)]
+        return [0] * len(self.decode) + drafts + [0 for chunk in self.chunks if chunk.last]
 
 
 class Scheduler:
     """Owned by the engine's thread.
 
     At most `concurrency` sequences run, at most as many as there are slots; at most `parts` prompts
-    are read in one step, `chunk` tokens of each. Sequences are seated in
+    or drafts are read in one step, `chunk` tokens of each. Sequences are seated in
     their order and none overtakes, but for one that waits for its own good: its beginning is being
     read by another at the moment, and is copied when that is done.
     """
@@ -95,18 +122,23 @@ class Scheduler:
         """What lies in slots that nobody owns is not to be trusted."""
         self._slots.forget()
 
-    def plan(self, budget: int) -> Plan:
-        """The next step, which reads at most `budget` tokens of prompts."""
+    def plan(self, budget: int, drafts: Mapping[Sequence, Ids[int]] | None = None) -> Plan:
+        """The next step, which reads at most `budget` tokens of prompts and tries `drafts`; where
+        the parts of prompts are counted, each of these counts as one."""
         moves = self._seat()
-        decode = sorted((s for s in self._running if s.ready), key=lambda s: s.seat)
-        moves += self._close_ranks(decode)
+        ready = [s for s in self._running if s.ready]
+        moves += self._close_ranks(ready)
         chunks = tuple(self._chunks(budget))
-        return Plan(tuple(moves), tuple(sorted(decode, key=lambda s: s.seat)), chunks)
+        tried = tuple(self._tried(ready, drafts or {}, beside=len(chunks)))
+        rest = set(ready) - {draft.sequence for draft in tried}
+        return Plan(tuple(moves), tuple(sorted(rest, key=lambda s: s.seat)), chunks, tried)
 
     def done(self, plan: Plan) -> None:
         """The step has been run: what it computed lies in the slots."""
         for sequence in plan.decode:
             sequence.computed += 1
+        for draft in plan.drafts:
+            draft.sequence.computed += 1 + len(draft.tokens)
         for chunk in plan.chunks:
             chunk.sequence.computed = chunk.end
 
@@ -169,6 +201,13 @@ class Scheduler:
         for sequence, share in shares.items():
             if share:
                 yield Chunk(sequence, sequence.computed, sequence.computed + share)
+
+    def _tried(
+        self, ready: list[Sequence], drafts: Mapping[Sequence, Ids[int]], beside: int
+    ) -> list[Draft]:
+        """The drafts for which there is room `beside` so many parts of prompts."""
+        room = None if self._parts is None else max(self._parts - beside, 0)
+        return [Draft(s, tuple(drafts[s])) for s in ready if drafts.get(s)][:room]
 
     def _wish(self, sequence: Sequence) -> int:
         most = SCORED_CHUNK if sequence.scored else self._chunk

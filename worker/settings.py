@@ -11,6 +11,7 @@ from ..adapters.wire.generation import SEEDS
 from .upstream.dialects import NAMES
 
 PREFIX = "DANLU_WORKER_"
+LOOKAHEAD = 15  # with the token before it, a card's smallest part of a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,13 @@ class WorkerSettings:
         None,
         "GiB for the answers in the making (KV cache); most of what is free if not given",
         low=0,
+    )
+    prompt_lookup_num_tokens: int = knob(
+        0,
+        "tokens that an answer may gain in one step where it repeats what stands in it or in its "
+        "prompt (speculative decoding by prompt look-up); 0 for none",
+        low=0,
+        high=LOOKAHEAD,
     )
     stream_interval: int = knob(1, "tokens from one frame of a stream to the next", low=1)
     seed: int | None = knob(None, "seed of requests that give none", low=SEEDS[0], high=SEEDS[1])

@@ -31,6 +31,8 @@ class PaperCache:
         """What the plan's one forward writes."""
         for sequence in plan.decode:
             self._rows[sequence.seat][sequence.computed] = told(sequence, sequence.computed)
+        for draft in plan.drafts:
+            self._put(draft.sequence, [draft.sequence.tokens[-1], *draft.tokens])
         for chunk in plan.chunks:
             self._rows[chunk.sequence.seat][chunk.start : chunk.end] = _tokens(chunk)
 
@@ -38,8 +40,15 @@ class PaperCache:
         """What a forward leaves that fails on its way: nobody knows."""
         for sequence in plan.decode:
             self._rows[sequence.seat][sequence.computed] = None
+        for draft in plan.drafts:
+            self._put(draft.sequence, [None] * (1 + len(draft.tokens)))
         for chunk in plan.chunks:
             self._rows[chunk.sequence.seat][chunk.start : chunk.end] = [None] * len(_tokens(chunk))
+
+    def _put(self, sequence: Sequence, entries: list[int | None]) -> None:
+        """After what the sequence's slot holds."""
+        place = slice(sequence.computed, sequence.computed + len(entries))
+        self._rows[sequence.seat][place] = entries
 
     def _copy(self, source: int, target: int, length: int) -> None:
         self._rows[target][:length] = self._rows[source][:length]

@@ -1,6 +1,7 @@
 """An engine on a tiny model of its own, on a device that remembers; one place to ask it from."""
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from .processes import wait_for
 from .tiny import CONTEXT, random_model, tiny_config, tiny_loaded
 
 SOON = 60.0  # seconds
+GUESSES = 8  # tokens that are looked up for a step, where they are
 SPARE_SLOTS = 2  # beside those of the requests that run
 Make = Callable[[Any, FakeDevice, Manner], Engine[Job]]  # of a model, on a device
 
@@ -42,6 +44,15 @@ def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]
     """A batching engine as on a card, which takes a step before it has told of the last one."""
     device.fixed_shapes = device.asynchronous = True
     return batching_engine(model, device, manner)
+
+
+def guessing(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
+    """A batching engine that looks ahead."""
+    return batching_engine(model, device, dataclasses.replace(manner, lookahead=GUESSES))
+
+
+def guessing_on_a_card(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
+    return working_ahead(model, device, dataclasses.replace(manner, lookahead=GUESSES))
 
 
 class Stage:

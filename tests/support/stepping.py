@@ -1,6 +1,7 @@
 """A scheduler and a runner on a model, stepped by hand, as an engine's thread does it."""
 
-from collections.abc import Sequence as Ids
+from collections.abc import Mapping, Sequence as Ids
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -46,8 +47,8 @@ class Stepped:
         self.scheduler.add(sequence)
         return sequence
 
-    def step(self, budget: int = CHUNK) -> Plan:
-        plan = self.scheduler.plan(budget)
+    def step(self, budget: int = CHUNK, drafts: Mapping[Sequence, Ids[int]] | None = None) -> Plan:
+        plan = self.scheduler.plan(budget, drafts)
         if plan.idle:
             return plan
         self.runner.move(plan)
@@ -55,10 +56,20 @@ class Stepped:
         self.scheduler.done(plan)
         for chunk, logits in result.scored:
             self.scores[chunk.sequence] += logits.to(HOST, copy=True)
-        for sequence, row in zip(plan.due, result.due, strict=True):
+        tried = {draft.sequence: draft.tokens for draft in plan.drafts}
+        pairs = zip(plan.due, result.due, strict=True)
+        for sequence, own in groupby(pairs, key=lambda pair: pair[0]):
+            self._take(sequence, [row for _, row in own], tried.get(sequence, ()))
+        return plan
+
+    def _take(self, sequence: Sequence, rows: Ids[Tensor], draft: Ids[int]) -> None:
+        """A token for each row, as long as those before it were guessed right."""
+        for number, row in enumerate(rows):
             self.rows[sequence].append(row.to(HOST, copy=True))
             sequence.tokens.append(int(row.argmax()))
-        return plan
+            if number < len(draft) and draft[number] != sequence.tokens[-1]:
+                sequence.computed -= len(draft) - number
+                break
 
     def until(self, sequence: Sequence, count: int, budget: int = CHUNK) -> None:
         """Step until so many tokens of the answer are there."""

@@ -10,7 +10,7 @@ from danlu.worker.adapter import BASE, Adapter
 from danlu.worker.additions import grouped, numbers
 from danlu.worker.host_step import host_step
 from danlu.worker.kv_slots import Copy, Fill, KvSlots, Swap
-from danlu.worker.scheduler import Plan, Scheduler
+from danlu.worker.scheduler import Draft, Plan, Scheduler
 from danlu.worker.sequence import Sequence
 from danlu.worker.shapes import Shapes
 
@@ -98,6 +98,24 @@ def test_a_token_sees_the_prefix_and_what_was_said() -> None:
 def test_a_step_knows_which_tokens_are_an_adapters_own() -> None:
     step = host_step(asked(LORA, BASE, LORA, PREFIX, prompt=(1, 2)), shapes(), 4)
     assert step.tuned == {LORA: [0, 1, 4, 5]}
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_draft_lies_behind_what_the_slot_holds_and_all_its_logits_are_due(fixed: bool) -> None:
+    plan = asked(PREFIX, LORA)
+    writing, guessing = (chunk.sequence for chunk in plan.chunks)
+    for sequence in (writing, guessing):
+        sequence.computed = 3
+        sequence.tokens.append(9)
+    plan = Plan((), (writing,), (), (Draft(guessing, (4, 5)),))
+    step = host_step(plan, shapes(fixed=fixed), 4)
+    first, filled = 1, 16 if fixed else 3
+    assert step.ids[first : first + 3] == [9, 4, 5]
+    assert step.positions[first : first + 3] == step.places[first : first + 3] == [3, 4, 5]
+    assert (step.parts[0].first, step.parts[0].count, step.parts[0].start) == (first, filled, 3)
+    assert step.due == [0, first, first + 1, first + 2]
+    assert step.kept == list(range(first + filled))
+    assert step.tuned[LORA][:3] == [first, first + 1, first + 2]
 
 
 def test_on_a_card_an_adapters_tokens_are_a_power_of_two() -> None:

@@ -11,7 +11,7 @@ from support.devices import FakeDevice
 from support.glm import CONTEXT, glm_loaded, glm_model
 from support.processes import wait_for
 from support.tuned import lora_files, original_prefix
-from torch import Tensor, full, nn, ones, randn
+from torch import Tensor, full, manual_seed, nn, ones, randn
 
 from danlu.adapters.errors import (
     BadRequest,
@@ -52,12 +52,16 @@ def a_lora(directory: Path, rank: int = 4) -> Path:
 
 @pytest.fixture(params=[False, True], ids=["host", "card"])
 def engine(request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
+    engine = serving(FakeDevice(like_a_card=request.param))
+    yield engine
+    engine.close()
+
+
+def serving(device: FakeDevice, lookahead: int = 0) -> BatchingEngine:
     loaded = glm_loaded(model=inspect.unwrap(glm_model)())
-    device = FakeDevice(like_a_card=request.param)
     fit = loading(lambda: fitted(loaded.model, CONTEXT))
-    serving = BatchingEngine(loaded, device, fit, Room(8, CONTEXT, 4), Manner(names=(NAME,)))
-    yield serving
-    serving.close()
+    manner = Manner(names=(NAME,), lookahead=lookahead)
+    return BatchingEngine(loaded, device, fit, Room(8, CONTEXT, 4), manner)
 
 
 def job(engine: BatchingEngine, adapter: str = "", prompt: str | None = "你好", **more: Any) -> Job:
@@ -94,6 +98,32 @@ def test_everyone_is_answered_as_alone_whoever_else_is_answered(
     for _ in range(3):
         boxes = [begun(engine, name) for name in (*names, *names)]
         assert [text(box) for box in boxes] == alone * 2
+
+
+@pytest.mark.parametrize("card", [False, True], ids=["host", "card"])
+def test_everyone_is_answered_as_alone_whoever_guesses(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, card: bool
+) -> None:
+    """Three words are all that may be said, so that answers repeat themselves."""
+    caplog.set_level("INFO", "danlu.worker.running")
+    few = {str(token): 60.0 for token in (70, 80, 90)}
+    texts = []
+    for lookahead in (0, 8):
+        engine = serving(FakeDevice(like_a_card=card), lookahead)
+        manual_seed(1)
+        engine.adapters.load("one", a_lora(tmp_path / f"one{lookahead}")).result()
+        engine.adapters.load("two", a_lora(tmp_path / f"two{lookahead}", rank=7)).result()
+        original_prefix(tmp_path / f"prefix{lookahead}", 9)
+        engine.adapters.load("prefix", tmp_path / f"prefix{lookahead}").result()
+        boxes = [
+            begun(engine, name, logit_bias=few, max_new_tokens=60)
+            for name in ("", "one", "two", "prefix") * 2
+        ]
+        texts.append([text(box) for box in boxes])
+        engine.close()
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) > 2
+    assert sum(record.msg.startswith("looked ahead") for record in caplog.records) > 2
 
 
 def test_an_unloaded_adapter_finishes_what_it_began_and_leaves_nothing(

@@ -47,6 +47,12 @@ def test_what_is_refused_are_flags() -> None:
         ({"upstream_key": "secret"}, "--upstream-key is not honoured by --engine auto: it is for"),
         ({"engine": "thread", "kv_memory": 1.0}, "--kv-memory 1.0 is not honoured by --engine th"),
         ({**UP, "limit_waiting": 1}, "--limit-waiting 1 is not honoured by --engine upstream: th"),
+        (
+            {"engine": "thread", "prompt_lookup_num_tokens": 4},
+            "--prompt-lookup-num-tokens 4 is not honoured by --engine thread: it is for --engine b",
+        ),
+        ({**UP, "prompt_lookup_num_tokens": 4}, "--prompt-lookup-num-tokens 4 is not honoured by"),
+        ({"engine": "vllm", "prompt_lookup_num_tokens": 4}, "--prompt-lookup-num-tokens 4 is not"),
         ({"engine": "vllm", "stream_interval": 2}, "--stream-interval 2 is not honoured by --eng"),
         ({"engine": "upstream"}, "--engine upstream needs --upstream-url, such as http://host:p"),
         ({**UP, "upstream_url": "up"}, "--upstream-url wants a URL such as http://"),

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from danlu.worker.pace import FIRST_GUESS, LEAST, STRETCH, Pace
+from danlu.worker.pace import FIRST_GUESS, FIRST_PRICE, LEAST, LEAST_PRICE, STRETCH, Pace
 
 seconds = st.floats(1e-6, 60)
 
@@ -78,3 +78,42 @@ def test_whatever_was_measured_something_is_read_and_never_more_than_the_most(
     for time, rows, tokens in took:
         pace.took(time, decoding=rows, prompt_tokens=tokens)
     assert min(LEAST, most) <= pace.budget(decoding) <= most
+
+
+def after_drafts(pace: Pace, *, step: float, seconds: float, drafted: int) -> Pace:
+    pace.took(step, decoding=2, prompt_tokens=0)
+    pace.took(seconds, decoding=2, prompt_tokens=0, drafted=drafted)
+    return pace
+
+
+def test_a_drafted_token_costs_what_all_answers_could_get_in_its_time() -> None:
+    pace = after_drafts(Pace(512), step=1.0, seconds=1.5, drafted=5)
+    assert [pace.price(n) for n in (1, 2, 8)] == pytest.approx([0.1, 0.2, 0.8])
+
+
+def test_before_a_draft_was_tried_its_price_is_a_guess() -> None:
+    pace = Pace(512)
+    assert pace.price(4) == 4 * FIRST_PRICE
+    pace.took(3.0, decoding=4, prompt_tokens=0, drafted=2)
+    assert pace.price(4) == 4 * FIRST_PRICE
+
+
+def test_a_quick_step_makes_nothing_free_and_a_slow_one_no_token_dearer_than_a_step() -> None:
+    assert after_drafts(Pace(512), step=1.0, seconds=0.5, drafted=5).price(1) == LEAST_PRICE
+    assert after_drafts(Pace(512), step=1.0, seconds=99.0, drafted=5).price(1) == 1.0
+
+
+def test_drafts_that_were_too_dear_are_tried_again_in_the_end() -> None:
+    pace = after_drafts(Pace(512), step=1.0, seconds=5.0, drafted=4)
+    dear = pace.price(1)
+    for _ in range(400):
+        pace.took(1.0, decoding=2, prompt_tokens=0)
+    assert pace.price(1) < dear / 5
+
+
+def test_a_draft_beside_a_prompt_is_no_step_by_itself() -> None:
+    pace = Pace(512)
+    pace.took(0.5, decoding=3, prompt_tokens=0)
+    pace.took(0.9, decoding=3, prompt_tokens=12, drafted=4)
+    assert pace.budget(1) == 30
+    assert pace.price(1) == FIRST_PRICE

@@ -146,6 +146,40 @@ def test_a_greedy_answer_is_what_generate_gives(kind: str) -> None:
 
 
 @each_kind
+@few
+@given(data=st.data())
+def test_a_draft_changes_nothing_right_or_wrong(kind: str, data: st.DataObject) -> None:
+    """Neighbours write, and read their prompts; some have drafts as well."""
+    line = stepped(kind, fixed=data.draw(st.booleans()))
+    chance = random.Random(data.draw(st.integers(0, 999)))
+    sequences = [line.add(some_ids(chance, chance.randint(1, 40))) for _ in range(3)]
+    line.until(sequences[0], 1, budget=data.draw(st.integers(8, 64)))
+    tried = right = 0
+    for _ in range(data.draw(st.integers(3, 12))):
+        drafts = {
+            s: guessed(kind, s, data.draw(st.lists(st.booleans(), max_size=6)))
+            for s in sequences
+            if s.decoding
+        }
+        before = sum(len(s.tokens) for s in sequences)
+        plan = line.step(16, drafts)
+        tried += plan.drafted
+        right += sum(len(s.tokens) for s in sequences) - before - len(set(plan.due))
+    assert 0 <= right <= tried
+    check(kind, line, *[s for s in sequences if line.rows[s]])
+
+
+def guessed(kind: str, sequence: Sequence, rights: list[bool]) -> list[int]:
+    """What the model itself says, but for those that are to be wrong."""
+    ids = list(sequence.tokens)
+    for right in rights:
+        with torch.inference_mode():
+            row = models(kind)[0](input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+        ids.append((int(row.argmax()) + (not right)) % WORDS)
+    return ids[len(sequence.tokens) :]
+
+
+@each_kind
 def test_a_gap_between_slots_changes_nothing(kind: str) -> None:
     line, chance = stepped(kind), random.Random(1)
     first, gap, third, last = (line.add(some_ids(chance, count)) for count in (30, 9, 12, 7))

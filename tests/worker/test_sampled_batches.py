@@ -251,6 +251,17 @@ def test_tokens_ahead_are_those_that_come_one_by_one(sampling: Sampling) -> None
     assert rest == expected[3:]
 
 
+def test_a_neighbour_of_tokens_ahead_is_recorded_as_ever() -> None:
+    """Its penalties and its chances go on."""
+    how = Sampling(seed=3, frequency_penalty=0.9, repetition_penalty=2.0)
+    logits = some_logits(6, scale=2.0)
+    alone, beside = a_sampler(how), a_sampler(how, GREEDY)
+    for row in logits:
+        one = tokens_of(alone.choose(row.unsqueeze(0), [0]))
+        rows = torch.stack([logits[0], logits[1], row])
+        assert tokens_of(beside.choose(rows, [1, 1, 0], ahead=[0, 1, 0]))[2:] == one
+
+
 @pytest.mark.parametrize(
     ("sampling", "more", "plain"),
     [
@@ -270,7 +281,7 @@ def test_plain_is_a_sequence_whose_tokens_do_not_depend_on_each_other(
     assert sampler.plain(0) is plain
     if not plain:
         with pytest.raises(AssertionError):
-            sampler.choose(some_logits(1), [0], ahead=[0])
+            sampler.choose(some_logits(2), [0, 0], ahead=[0, 1])
         with pytest.raises(AssertionError):
             sampler.advance(0, [1])
 

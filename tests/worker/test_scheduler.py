@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence as Ids
+from itertools import groupby
 from typing import Any
 
 from hypothesis import given, settings, strategies as st
@@ -9,11 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.paper_cache import PaperCache, told
 
 from danlu.worker.kv_slots import WORTH, Copy, KvSlots, Swap
-from danlu.worker.scheduler import SCORED_CHUNK, Plan, Scheduler
+from danlu.worker.scheduler import SCORED_CHUNK, Draft, Plan, Scheduler
 from danlu.worker.sequence import Sequence
 from danlu.worker.shapes import power
 
 SLOTS, CONCURRENCY, CHUNK, LENGTH = 6, 4, 24, 256
+WRONG = 99  # a token that nobody says
 LONGEST_WAIT = 80  # steps; of four hundred such lives the longest had 46
 BEGINNINGS = ([1] * 90, [*[1] * 30, *[2] * 60], [3] * 40)  # the first two part after 30 tokens
 
@@ -177,6 +179,40 @@ def test_a_slot_that_reads_makes_room_for_one_that_writes() -> None:
     assert (reading.seat, writing.seat) == (1, 0)
 
 
+def test_a_draft_is_tried_in_the_place_of_one_token() -> None:
+    scheduler = a_scheduler()
+    first, second, third = added(scheduler, [[1], [2], [3, 4]])
+    scheduler.remove(third)
+    step(scheduler)
+    plan = scheduler.plan(64, {first: [8, 9], second: []})
+    assert (plan.decode, plan.drafts) == ((second,), (Draft(first, (8, 9)),))
+    assert plan.due == [second, first, first, first]
+    assert plan.ahead == [0, 0, 1, 2]
+    assert (plan.drafted, plan.writing) == (2, [second, first])
+    scheduler.done(plan)
+    assert (first.computed, second.computed) == (4, 2)
+
+
+def test_who_cannot_have_a_token_has_no_draft() -> None:
+    scheduler = a_scheduler(chunk=4)
+    reading, waits = added(scheduler, [counted(0, 9), [7]], awaited=True)
+    step(scheduler)
+    waits.coming = 1
+    assert scheduler.plan(64, {reading: [1], waits: [1]}).drafts == ()
+
+
+def test_where_parts_are_counted_a_draft_is_one_and_prompts_come_first() -> None:
+    scheduler = Scheduler(KvSlots(4), concurrency=4, chunk=8, parts=1)
+    first, second = added(scheduler, [[1], [2]])
+    step(scheduler)
+    step(scheduler)
+    drafts = {first: [5], second: [6]}
+    assert scheduler.plan(64, drafts).drafts == (Draft(first, (5,)),)
+    added(scheduler, [counted(0, 20)])
+    plan = scheduler.plan(64, drafts)
+    assert (len(plan.chunks), plan.drafts, plan.decode) == (1, (), (first, second))
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), concurrency=st.integers(1, 4))
 def test_nobody_starves_however_many_come_after(seed: int, concurrency: int) -> None:
@@ -204,7 +240,8 @@ def some_prompt(chance: random.Random) -> list[int]:
 class Life(RuleBasedStateMachine):
     """All that can happen to sequences, in any order, beside a cache on paper.
 
-    A device that works `ahead` is given a step before the one before it is told of.
+    A device that works `ahead` is given a step before the one before it is told of. Who is awaited
+    may have a draft, in which some guesses are right.
     """
 
     @initialize(ahead=st.booleans(), parts=st.sampled_from([None, 1, 2]))
@@ -261,9 +298,9 @@ class Life(RuleBasedStateMachine):
             self.limits[sequence] = max(limit - early, 1)
             self.scheduler.add(sequence)
 
-    @rule(budget=st.integers(1, 80))
-    def step(self, budget: int) -> None:
-        plan = self.planned(budget)
+    @rule(budget=st.integers(1, 80), guesses=st.lists(st.booleans(), max_size=4))
+    def step(self, budget: int, guesses: Ids[bool] = ()) -> None:
+        plan = self.planned(budget, guesses)
         self.cache.write(plan)
         self.scheduler.done(plan)
         for sequence in plan.due:
@@ -274,13 +311,13 @@ class Life(RuleBasedStateMachine):
             self.land_all()
 
     @precondition(lambda self: len(self.scheduler) > 0)
-    @rule(budget=st.integers(1, 80))
-    def run_out_of_memory(self, budget: int) -> None:
+    @rule(budget=st.integers(1, 80), guesses=st.lists(st.booleans(), max_size=4))
+    def run_out_of_memory(self, budget: int, guesses: Ids[bool]) -> None:
         """The moves are made, the forward is not, and one of those in it has to go."""
-        plan = self.planned(budget)
+        plan = self.planned(budget, guesses)
         self.cache.spoil(plan)
         self.land_all()
-        concerned = [*plan.decode, *(chunk.sequence for chunk in plan.chunks)]
+        concerned = [*plan.writing, *(chunk.sequence for chunk in plan.chunks)]
         if there := [sequence for sequence in concerned if sequence in self.limits]:
             self.end(max(there, key=lambda s: (not s.decoding, s.order)), keep=False)
 
@@ -295,22 +332,35 @@ class Life(RuleBasedStateMachine):
 
     def land(self, flight: Plan | None) -> None:
         """Tell those who are still there what has been chosen."""
-        for sequence in flight.due if flight else ():
-            sequence.coming -= 1
+        drafts = {draft.sequence: draft.tokens for draft in flight.drafts} if flight else {}
+        for sequence, own in groupby(flight.due if flight else ()):
+            rows = len(list(own))
+            sequence.coming -= rows
             if sequence in self.limits:
-                sequence.tokens.append(told(sequence, len(sequence.tokens)))
-                if len(sequence.tokens) - len(sequence.prompt) == self.limits[sequence]:
-                    self.end(sequence)
+                tokens = right_ones(sequence, drafts.get(sequence, ()))
+                sequence.computed -= rows - len(tokens)
+                self.tell(sequence, tokens)
 
-    def planned(self, budget: int) -> Plan:
+    def tell(self, sequence: Sequence, tokens: Ids[int]) -> None:
+        """All of them, or as many as it may have."""
+        for token in tokens:
+            sequence.tokens.append(token)
+            if len(sequence.tokens) - len(sequence.prompt) == self.limits[sequence]:
+                self.end(sequence)
+                return
+
+    def planned(self, budget: int, guesses: Ids[bool]) -> Plan:
         """The next plan, its moves made, after it has kept all that is promised of it."""
         writing = [sequence for sequence in self.running if writes(sequence)]
         before = set(self.running)
-        plan = self.scheduler.plan(budget)
+        drafts = {s: draft_of(s, guesses) for s in writing if s.awaited}
+        plan = self.scheduler.plan(budget, drafts)
         self.cache.move(plan.moves)
-        assert set(plan.decode) == set(writing), "answers never wait"
+        assert set(plan.writing) == set(writing), "answers never wait"
+        assert len(plan.writing) == len(writing)
         seats = [sequence.seat for sequence in plan.decode]
         assert seats == sorted(seats)
+        seats = [sequence.seat for sequence in plan.writing]
         assert power(max(seats, default=0) + 1) == power(len(seats)), "ranks are closed"
         self.check_chunks(plan, budget)
         self.check_order(set(self.running) - before)
@@ -330,7 +380,7 @@ class Life(RuleBasedStateMachine):
             assert plan.prompt_tokens == most
         else:
             assert min(most, 1) <= plan.prompt_tokens <= most
-            assert len(plan.chunks) <= self.parts
+            assert len(plan.chunks) + len(plan.drafts) <= self.parts
         for chunk in plan.chunks:
             assert chunk.start == chunk.sequence.computed
             assert 0 < chunk.end - chunk.start <= wishes[chunk.sequence]
@@ -357,8 +407,11 @@ class Life(RuleBasedStateMachine):
     def every_slot_holds_its_owners_tokens(self) -> None:
         for sequence in self.running:
             assert 0 <= sequence.computed <= len(sequence.tokens) + sequence.coming
-            held = self.cache[sequence.seat][: sequence.computed]
-            assert held == [told(sequence, i) for i in range(sequence.computed)]
+            tried = self.flight.drafts if self.flight else ()
+            guessed = sequence in [draft.sequence for draft in tried]
+            certain = len(sequence.tokens) if guessed else sequence.computed
+            held = self.cache[sequence.seat][:certain]
+            assert held == [told(sequence, i) for i in range(certain)]
 
     @invariant()
     def what_is_left_in_a_slot_lies_there(self) -> None:
@@ -386,6 +439,21 @@ def writes(sequence: Sequence) -> bool:
     if not sequence.decoding or (sequence.awaited and sequence.coming):
         return False
     return len(sequence.tokens) + sequence.coming < sequence.most
+
+
+def draft_of(sequence: Sequence, guesses: Ids[bool]) -> list[int]:
+    """As many tokens as there is room for, of which some are right."""
+    end = len(sequence.tokens)
+    tokens = [told(sequence, end + i) if right else WRONG for i, right in enumerate(guesses)]
+    return tokens[: sequence.most - end - 1]
+
+
+def right_ones(sequence: Sequence, draft: Ids[int]) -> list[int]:
+    """The next token, and those after it as far as the draft is right."""
+    end = len(sequence.tokens)
+    tokens = [told(sequence, end + i) for i in range(len(draft) + 1)]
+    wrong = (i for i, guess in enumerate(draft) if guess != tokens[i])
+    return tokens[: next(wrong, len(draft)) + 1]
 
 
 def beginning(one: Sequence, other: Sequence) -> int:
