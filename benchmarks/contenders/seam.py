@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import torch
@@ -78,11 +79,17 @@ def body(prompt: Prompt, new_tokens: int) -> GenerateBody:
 
 
 def engine_for(asked: Options) -> AnyEngine:
-    """The engine that the worker would load for these flags; raises Missing if it would not."""
+    """The engine that the worker would load for these flags; raises Missing if it would not.
+
+    As in a worker it is loaded on a thread that ends: where more threads of OpenMP's wait than there
+    are cores, they fall asleep between two products, and to wake them takes longer than many.
+    """
     unfix_threads(asked)
     torch.set_num_threads(asked.threads)
     try:
-        return load_engine(checked(worker_settings(worker_flags(asked), {})), Progress())
+        settings = checked(worker_settings(worker_flags(asked), {}))
+        with ThreadPoolExecutor(1) as loading:
+            return loading.submit(load_engine, settings, Progress()).result()
     except StartError as exc:
         raise Missing(str(exc)) from exc
 
