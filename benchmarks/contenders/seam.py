@@ -81,8 +81,8 @@ def body(prompt: Prompt, new_tokens: int) -> GenerateBody:
 def engine_for(asked: Options) -> AnyEngine:
     """The engine that the worker would load for these flags; raises Missing if it would not.
 
-    As in a worker it is loaded on a thread that ends: where more threads of OpenMP's wait than there
-    are cores, they fall asleep between two products, and to wake them takes longer than many.
+    As in a worker it is loaded on a thread that ends: where OpenMP has more threads than there are
+    cores, they fall asleep between two products, and waking them takes as long as many a product.
     """
     unfix_threads(asked)
     torch.set_num_threads(asked.threads)
