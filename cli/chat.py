@@ -9,7 +9,9 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ..adapters.devices.static_tls import cure
@@ -157,8 +159,17 @@ def _loaded(worker: WorkerSettings) -> AnyEngine:
 
 
 def _load(worker: WorkerSettings) -> AnyEngine:
-    """Says on standard error how far it is."""
+    """On a thread of its own, as `load_engine` wants; says on standard error how far it is."""
     progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
-    engine = load_engine(worker, progress)
+    found: Future[AnyEngine] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(load_engine(worker, progress))
+        except BaseException as exc:
+            found.set_exception(exc)
+
+    threading.Thread(target=run, name="loading", daemon=True).start()
+    engine = found.result()
     progress.set(1.0)
     return engine
