@@ -16,10 +16,15 @@ Say = Callable[[str], None]
 Make = Callable[[Path], Path]
 
 
-def cache_root(environ: Mapping[str, str]) -> Path:
-    """Where it lies: $DANLU_CACHE, else ~/.cache/danlu."""
+def cache_root(environ: Mapping[str, str], home: Callable[[], Path] = Path.home) -> Path:
+    """Where it lies: $DANLU_CACHE, else ~/.cache/danlu; StartError where that is nowhere."""
     given = environ.get("DANLU_CACHE", "")
-    return Path(given) if given else Path.home() / ".cache" / "danlu"
+    if given:
+        return Path(given)
+    try:
+        return home() / ".cache" / "danlu"
+    except RuntimeError as exc:  # a user of no name, without $HOME
+        raise StartError("no home directory is known; name a folder with DANLU_CACHE") from exc
 
 
 def kept(root: Path, name: str, make: Make, *, say: Say) -> Path:

@@ -51,6 +51,7 @@ class ChatSettings:
     dtype: str | None = knob_of(WorkerSettings, "dtype")
     quantization: str | None = knob_of(WorkerSettings, "quantization")
     load_8bit: bool = knob_of(WorkerSettings, "load_8bit")
+    cpu_kernels: str = knob_of(WorkerSettings, "cpu_kernels")
     revision: str = knob_of(WorkerSettings, "revision")
     trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
     chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
@@ -131,6 +132,7 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         model_path=settings.model_path,
         engine=settings.engine,
         kv_memory=settings.kv_memory,
+        cpu_kernels=settings.cpu_kernels,
         device=settings.device,
         gpus=settings.gpus,
         num_gpus=settings.num_gpus,

@@ -47,7 +47,8 @@ class Pace:
         elif prompt_tokens == 0:
             if self._step is not None:
                 rest = min(max(seconds - self._step, 0.0), self._step * drafted)
-                self._drafted = _blend(self._drafted, rest / drafted)
+                before = FIRST_PRICE * self._step if self._drafted is None else self._drafted
+                self._drafted = _blend(before, rest / drafted)
         elif decoding == 0:
             self._token = _blend(self._token, seconds / prompt_tokens)
         elif self._step is not None:

@@ -6,6 +6,7 @@ Knows no inbox and no lock: nothing here is touched by another thread.
 import logging
 import time
 from collections.abc import Callable, Sequence as Several
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -232,9 +233,17 @@ class Running:
             beacon = Parcel([result.due[:, :1]]) if draw is None else None
             self._flight = Flight(plan, draw, beacon, started, may_stay=ahead)
             return None
-        if not moved:
+        if moved:
+            self._erase_drafts(plan)
+        else:
             self._end_seated(failed)
         return failed
+
+    def _erase_drafts(self, plan: Plan) -> None:
+        """What a failed step made of guesses lies beyond what a sequence's end would wipe."""
+        for draft in plan.drafts:
+            with suppress(Exception):  # the device may be gone, and all with it
+                self._runner.erase(draft.sequence, 1 + len(draft.tokens))
 
     def _land(self, flight: Flight) -> None:
         """Hand out what a step has chosen, to those who are still there."""

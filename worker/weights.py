@@ -1,6 +1,7 @@
 """Brings a worker's model onto its device, on the calling thread, which it binds."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..adapters.kernels.library import Library, library
 from ..adapters.models.loading import LoadedModel, load_model
 from .loading import Progress
 from .settings import WorkerSettings
+
+log = logging.getLogger(__name__)
 
 READING = 0.95  # of the time goes into the weights, and the rest into what is made of them
 
@@ -44,7 +47,12 @@ def own_library(settings: WorkerSettings, device: Device, progress: Progress) ->
     if device.name != CPU.name or settings.cpu_kernels == "torch":
         return None
     progress.set(0.0, "preparing kernels")
-    return library(cache_root(os.environ))
+    try:
+        cache = cache_root(os.environ)
+    except StartError as exc:
+        log.warning("torch's own kernels are used: %s", exc)
+        return None
+    return library(cache)
 
 
 def dtype_for(wanted: str | None, device: Device) -> str | None:

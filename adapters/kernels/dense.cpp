@@ -80,6 +80,8 @@ void danlu_float32(const float* x, const float* w, const float* bias, float* y, 
   multiply<Float32>({x, w, bias, y, m, n, k}, threads);
 }
 
+int danlu_vector() { return VECTOR; }
+
 int danlu_has_bfloat16() { return BF16; }
 
 #if BF16

@@ -39,6 +39,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         """Raises OSError where it cannot be loaded here."""
         self._native = ctypes.CDLL(str(path))
+        self.vector = int(self._native.danlu_vector())  # bytes
         self.bfloat16 = bool(self._native.danlu_has_bfloat16())
         self.integers = bool(self._native.danlu_has_integers())
 

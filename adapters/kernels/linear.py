@@ -11,9 +11,13 @@ from .library import Library
 
 log = logging.getLogger(__name__)
 
-# Rows up to which the library is faster than torch: measured with AVX-512 by
-# `python -m benchmarks.few_rows`.
-FEW = {torch.float32: 32, torch.bfloat16: 64}
+# Rows up to which the library is faster than torch, by the bytes of the processor's vectors:
+# `python -m benchmarks.few_rows`. Those below 64 were measured beside a torch that had 64.
+FEW = {
+    64: {torch.float32: 32, torch.bfloat16: 64},
+    32: {torch.float32: 16},
+    16: {torch.float32: 4},
+}
 FUNCTIONS = {torch.float32: "danlu_float32", torch.bfloat16: "danlu_bfloat16"}
 STEP = 32  # columns that it takes at a time at most
 
@@ -24,10 +28,16 @@ class FewRowsLinear(nn.Linear):
     library: ClassVar[Library]
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.numel() // self.in_features
-        if rows > FEW[self.weight.dtype] or x.dtype is not self.weight.dtype:
-            return linear(x, self.weight, self.bias)
-        return few_rows(self.library, x, self.weight, self.bias)
+        if self._is_for_the_library(x):
+            return few_rows(self.library, x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)  # which also says what is wrong
+
+    def _is_for_the_library(self, x: Tensor) -> bool:
+        """Whoever has the model may have moved or changed it since."""
+        weight = self.weight
+        fits = x.dtype is weight.dtype and x.shape[-1] == weight.shape[1]
+        here = x.is_cpu and weight.is_cpu and weight.is_contiguous()
+        return fits and here and x.numel() <= x.shape[-1] * most_rows(self.library, x.dtype)
 
 
 def few_rows(library: Library, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -42,11 +52,17 @@ def few_rows(library: Library, x: Tensor, weight: Tensor, bias: Tensor | None = 
     return found
 
 
+def most_rows(library: Library, dtype: torch.dtype) -> int:
+    """How many are few; 0 for a format that it does not know."""
+    if dtype is torch.bfloat16 and not library.bfloat16:
+        return 0
+    return FEW[library.vector].get(dtype, 0)
+
+
 def takes(library: Library, weight: Tensor) -> bool:
-    if weight.device.type != "cpu" or weight.dtype not in FUNCTIONS:
-        return False
-    known = weight.dtype == torch.float32 or library.bfloat16
-    return known and weight.is_contiguous() and weight.shape[1] % STEP == 0
+    """Whether a layer with this weight can be computed by it."""
+    here = weight.is_cpu and weight.is_contiguous() and weight.shape[1] % STEP == 0
+    return here and most_rows(library, weight.dtype) > 0
 
 
 def use(library: Library, model: nn.Module) -> None:

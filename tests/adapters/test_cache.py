@@ -33,6 +33,14 @@ def baked(root: Path, baker: Baker) -> Path:
     return kept(root, NAME, baker, say=lambda _: None)
 
 
+def test_a_user_without_a_home_is_told_what_to_name() -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    with pytest.raises(StartError, match="DANLU_CACHE"):
+        cache_root({}, nowhere)
+
+
 def test_it_is_made_once_and_there_afterwards(tmp_path: Path) -> None:
     baker = Baker()
     first = baked(tmp_path / "new", baker)

@@ -252,3 +252,30 @@ async def test_want_of_memory_in_a_step_with_guesses_ends_the_newest_only(
     assert "out of memory" in texts
     assert [await fast.text(**GREEDY, prompt_token_ids=p) for p in prompts] == expected
     assert tries.right > 20
+
+
+async def test_a_step_that_fails_leaves_nothing_of_its_guesses_behind() -> None:
+    """What was guessed is no number, and the same step wants more memory than there is."""
+    few = {str(token): 50.0 for token in (7, 8, 9)}
+    only = {**few, "8": 90.0, str(POISON): -100.0}
+    prompt = [*range(100, 120), 6, 7, 8, POISON, 12, 13, 6, 7]
+    stage = Stage(guessing, concurrency=2)
+    body = {"temperature": 0.0, "max_new_tokens": 30}
+    weights = stage.model.model.embed_tokens.weight
+    await stage.text(**body, logit_bias=only, prompt_token_ids=prompt)
+    loading(lambda: weights[POISON].fill_(float("nan")))
+    failed: list[bool] = []
+
+    def fail_once(_: object, __: object, out: Any) -> None:
+        if not failed and out.logits.isnan().any():
+            failed.append(True)
+            raise RuntimeError("out of memory")
+
+    hook = stage.model.register_forward_hook(fail_once)
+    with pytest.raises(OutOfMemory):
+        await stage.text(**body, logit_bias=only, prompt_token_ids=prompt)
+    hook.remove()
+    assert failed
+    for number in range(4):  # every slot is used
+        assert await stage.text(**body, logit_bias=few, prompt_token_ids=[20 + number, 7, 8])
+    stage.engine.close()

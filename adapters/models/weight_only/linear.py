@@ -24,6 +24,11 @@ class WeightOnlyLinear(nn.Module):
         self._kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype not in self._kernel.dtypes or x.shape[-1] != self.in_features:
+            raise TypeError(
+                f"a packed layer takes {self.in_features} columns of {self._kernel.dtypes[0]}, "
+                f"not {x.shape[-1]} of {x.dtype}"
+            )
         packed = Packed(self.weight, self.scales, self.offsets)
         rows = x.reshape(-1, self.in_features).contiguous()
         found = self._kernel.multiply(rows, packed)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from danlu.adapters.kernels.library import Library
-from danlu.adapters.kernels.linear import FEW, FewRowsLinear, few_rows, takes, use
+from danlu.adapters.kernels.linear import FewRowsLinear, few_rows, most_rows, takes, use
 
-FORMATS = sorted(FEW, key=str)
+FORMATS = (torch.bfloat16, torch.float32)
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 4e-3}
 
 
@@ -97,7 +97,8 @@ def test_a_model_keeps_its_weights_and_takes_any_number_of_rows(own_library: Lib
         nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 8, bias=False), nn.Linear(8, 4)
     )
     before = {name: weight.data_ptr() for name, weight in model.state_dict().items()}
-    counts = [1, 7, FEW[torch.float32], FEW[torch.float32] + 1, 300]
+    few = most_rows(own_library, torch.float32)
+    counts = [1, 7, few, few + 1, 300]
     with torch.inference_mode():
         expected = [model(random(count, 64)) for count in counts]
         use(own_library, model)
@@ -109,6 +110,31 @@ def test_a_model_keeps_its_weights_and_takes_any_number_of_rows(own_library: Lib
     assert {name: weight.data_ptr() for name, weight in model.state_dict().items()} == before
     for one, other in zip(found, expected, strict=True):
         assert apart(one, other.double()) < 1e-5
+
+
+def test_a_model_that_was_changed_since_is_torchs_again(own_library: Library) -> None:
+    layer = nn.Linear(64, 8)
+    model = nn.Sequential(layer)
+    x = random(2, 64)
+    use(own_library, model)
+    with torch.inference_mode():
+        model.double()
+        assert model(x.double()).dtype == torch.float64
+        with pytest.raises(RuntimeError, match="dtype"):
+            model(x)
+        model.float()
+        layer.weight = nn.Parameter(random(64, 8).t(), requires_grad=False)
+        assert torch.equal(model(x), linear(x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("columns", [32, 128])
+def test_rows_of_another_width_are_refused_as_torch_does(
+    own_library: Library, columns: int
+) -> None:
+    layer = nn.Sequential(nn.Linear(64, 64))
+    use(own_library, layer)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="cannot be multiplied"):
+        layer(random(2, columns))
 
 
 def test_a_batch_of_rows_keeps_its_shape(own_library: Library) -> None:

@@ -3,12 +3,13 @@
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.adapters.kernels.library import Library
 from danlu.adapters.models.weight_only import native
 from danlu.adapters.models.weight_only.cpu import CPUInt4
 from danlu.adapters.models.weight_only.kernel import Kernel, kernel_for
+from danlu.adapters.models.weight_only.linear import packed_linear
 from danlu.adapters.models.weight_only.native import NativeInt4, NativeInt8
 from danlu.adapters.models.weight_only.rows import Rows, rounded
 
@@ -96,6 +97,18 @@ def test_what_is_no_number_makes_its_own_row_none(kernel: Kernel, wrong: float) 
 def test_a_row_of_nothing_gives_nothing(kernel: Kernel) -> None:
     packed = kernel.pack(rounded(random(N, K), kernel.bits, BFLOAT16), BFLOAT16)
     assert kernel.multiply(torch.zeros(1, K, dtype=BFLOAT16), packed).abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "dtype"), [(K, torch.float32), (K // 2, BFLOAT16), (K, torch.uint8)]
+)
+def test_a_layer_refuses_rows_that_are_not_for_it(
+    kernel: Kernel, columns: int, dtype: torch.dtype
+) -> None:
+    """Some models bring what they compute into the format of the next layer's weight."""
+    layer = packed_linear(nn.Linear(K, N), random(N, K), kernel, BFLOAT16)
+    with pytest.raises(TypeError, match=f"takes {K} columns of torch.bfloat16"):
+        layer(torch.zeros(2, columns, dtype=dtype))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
