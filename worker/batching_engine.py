@@ -7,6 +7,7 @@ batch's. Here is the door to the thread they live on.
 import contextlib
 import logging
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -92,8 +93,9 @@ class BatchingEngine:
         room: Room,
         manner: Manner | None = None,
         progress: Progress | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._manner = manner or Manner()
+        self._manner, self._clock = manner or Manner(), clock
         self.adapters = Shelf(self._manner.names, self._load, self._retire)
         self._hosted = Hosted(loaded, self._manner, self.adapters.adapter)
         self._device, self._room = device, room
@@ -240,6 +242,7 @@ class BatchingEngine:
             self._settle,
             tunings=tunings,
             pace=Pace(CHUNK),
+            clock=self._clock,
             seats=room.concurrency,
             interval=self._manner.stream_interval,
             lookahead=self._manner.lookahead,

@@ -5,6 +5,8 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from typing import Any
 
 from danlu.adapters.wire.generation import GenerateBody
@@ -28,6 +30,12 @@ SPARE_SLOTS = 2  # beside those of the requests that run
 Make = Callable[[Any, FakeDevice, Manner], Engine[Job]]  # of a model, on a device
 
 
+def ticking() -> Callable[[], float]:
+    """A clock by which all that is measured takes one second: what is decided by it, such as which
+    guesses pay, is the same on every machine."""
+    return partial(next, map(float, count()))
+
+
 def thread_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
     return ThreadEngine(tiny_loaded(model=model), device, manner)
 
@@ -37,7 +45,7 @@ def batching_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine[Jo
     room = Room(concurrency + SPARE_SLOTS, CONTEXT, concurrency)
     loaded = tiny_loaded(model=model)
     fit = loading(lambda: fitted(loaded.model, CONTEXT))
-    return BatchingEngine(loaded, device, fit, room, manner)
+    return BatchingEngine(loaded, device, fit, room, manner, clock=ticking())
 
 
 def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:

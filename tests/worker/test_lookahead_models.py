@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.card import card, loading
 from support.devices import FakeDevice
-from support.stage import guessing_on_a_card
+from support.stage import guessing_on_a_card, ticking
 from support.tiny import random_model, tiny_config, tiny_loaded
 from support.tries import Tries
 from transformers import BloomConfig
@@ -107,7 +107,7 @@ def test_a_real_model_says_the_same_with_guesses(smollm2_dir: Path, tries: Tries
     found = []
     for lookahead in (0, 8):
         manner = Manner(lookahead=lookahead)
-        engine = BatchingEngine(loaded, FakeDevice(), fit, Room(5, 256, 4), manner)
+        engine = BatchingEngine(loaded, FakeDevice(), fit, Room(5, 256, 4), manner, clock=ticking())
         found.append(answered(engine, *bodies))
         engine.close()
     assert found[0] == found[1]
