@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from danlu.adapters.cache import cache_root
 from danlu.adapters.kernels.library import Library, library
 from danlu.adapters.kernels.linear import few_rows
 from danlu.adapters.models.weight_only.kernel import Packed, kernel_for
@@ -36,7 +35,7 @@ Product = Callable[[Tensor], Tensor]
 
 def main(argv: Sequence[str]) -> None:
     args = _arguments(argv)
-    own = library(cache_root(os.environ))
+    own = library(os.environ)
     if own is None:
         sys.exit("the kernels cannot be made here")
     torch.set_num_threads(args.threads)

@@ -9,9 +9,7 @@ import io
 import logging
 import os
 import sys
-import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ..adapters.devices.static_tls import cure
@@ -21,7 +19,7 @@ from ..adapters.host.settings import knob, knob_of, settings_from
 from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
 from ..worker.engine import AnyEngine
-from ..worker.engines import load_engine
+from ..worker.engines import in_a_thread, load_engine
 from ..worker.loading import Progress
 from ..worker.settings import OFF, REFUSED, WorkerSettings
 from ..worker.showing import Shown
@@ -163,15 +161,6 @@ def _loaded(worker: WorkerSettings) -> AnyEngine:
 def _load(worker: WorkerSettings) -> AnyEngine:
     """On a thread of its own, as `load_engine` wants; says on standard error how far it is."""
     progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
-    found: Future[AnyEngine] = Future()
-
-    def run() -> None:
-        try:
-            found.set_result(load_engine(worker, progress))
-        except BaseException as exc:
-            found.set_exception(exc)
-
-    threading.Thread(target=run, name="loading", daemon=True).start()
-    engine = found.result()
+    engine = in_a_thread(lambda: load_engine(worker, progress)).result()
     progress.set(1.0)
     return engine

@@ -38,7 +38,7 @@ def own_library() -> "Library":
     """danlu's kernels for this processor; compiled once, kept in the user's cache."""
     from danlu.adapters.kernels.library import library
 
-    found = library(cache_root(os.environ))
+    found = library(os.environ)
     assert found is not None, "the tests need g++"
     return found
 

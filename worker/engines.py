@@ -1,6 +1,8 @@
 """The engine for a worker's settings: chosen by name, and only the chosen one is imported."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from importlib import import_module
 
 from ..adapters.errors import StartError
@@ -26,6 +28,20 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     """
     progress.set(0.0, "importing libraries")
     return loader(settings.engine)(settings, progress)
+
+
+def in_a_thread(work: Callable[[], AnyEngine]) -> "Future[AnyEngine]":
+    """Load on a thread that ends, and a daemon: a stop must not wait minutes for a model."""
+    future: Future[AnyEngine] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=run, name="loading", daemon=True).start()
+    return future
 
 
 def loader(name: str) -> Load:

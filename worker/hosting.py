@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ from ..adapters.host.systemd import notify
 from .address import derived_address, unreachable_for
 from .app import build_app
 from .engine import AnyEngine, served_names
+from .engines import in_a_thread
 from .loading import Loading, Progress
 from .registration import Identity, registered
 from .settings import WorkerSettings
@@ -110,7 +110,7 @@ class _Life:
         """The engine, or None if a stop came first: loading cannot be interrupted, only left."""
         started = time.perf_counter()
         progress = self._loading.progress
-        future = _in_a_thread(lambda: load(self._settings, progress))
+        future = in_a_thread(lambda: load(self._settings, progress))
         stopped = asyncio.create_task(self._stopping.wait())
         arrived = asyncio.create_task(_result(future))
         await asyncio.wait({arrived, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -146,20 +146,6 @@ class _Life:
     def _stop(self) -> None:
         self._loading.stop()
         self._stopping.set()
-
-
-def _in_a_thread(work: Callable[[], AnyEngine]) -> "Future[AnyEngine]":
-    """A thread of its own, and a daemon: a stop must not wait minutes for a model to load."""
-    future: Future[AnyEngine] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as exc:
-            future.set_exception(exc)
-
-    threading.Thread(target=run, name="loading", daemon=True).start()
-    return future
 
 
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

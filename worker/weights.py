@@ -1,12 +1,10 @@
 """Brings a worker's model onto its device, on the calling thread, which it binds."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..adapters.cache import cache_root
 from ..adapters.devices.cpu import CPU
 from ..adapters.devices.device import Device
 from ..adapters.devices.explain import told
@@ -16,8 +14,6 @@ from ..adapters.kernels.library import Library, library
 from ..adapters.models.loading import LoadedModel, load_model
 from .loading import Progress
 from .settings import WorkerSettings
-
-log = logging.getLogger(__name__)
 
 READING = 0.95  # of the time goes into the weights, and the rest into what is made of them
 
@@ -47,12 +43,7 @@ def own_library(settings: WorkerSettings, device: Device, progress: Progress) ->
     if device.name != CPU.name or settings.cpu_kernels == "torch":
         return None
     progress.set(0.0, "preparing kernels")
-    try:
-        cache = cache_root(os.environ)
-    except StartError as exc:
-        log.warning("torch's own kernels are used: %s", exc)
-        return None
-    return library(cache)
+    return library(os.environ)
 
 
 def dtype_for(wanted: str | None, device: Device) -> str | None:

@@ -10,7 +10,6 @@
 namespace {
 
 constexpr int64_t TILE_M = 4, TILE_N = 4;
-constexpr int64_t WORTH_A_THREAD = 1 << 16;  // products that take longer than waking one
 
 // Where everything lies. There may be no bias.
 template <class Number>

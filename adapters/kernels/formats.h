@@ -1,4 +1,5 @@
-// The number formats of dense weights, and what one step along a sum does in each.
+// What all products share: number formats, and what one step along a sum of a dense weight does in
+// each.
 //
 // A format has `STEP` columns that are multiplied at a time. `part` are so many numbers of a row;
 // `add` adds the products of two parts to the lanes of a sum; `end` is what these amount to.
@@ -21,6 +22,8 @@
 #else
 #define BF16 0
 #endif
+
+constexpr int64_t WORTH_A_THREAD = 1 << 16;  // products that take longer than waking one
 
 using Half = uint16_t;  // a bfloat16's bits
 

@@ -7,13 +7,13 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..cache import kept
+from ..cache import cache_root, kept
 from ..errors import StartError
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,11 @@ class Library:
         function(*addresses, SIZE(m), SIZE(n), SIZE(k), torch.get_num_threads())
 
 
-def library(cache: Path, compiler: str = "g++") -> Library | None:
-    """The library, made if the `cache` lacks it; None, and why in the log, where it cannot be."""
+def library(environ: Mapping[str, str], compiler: str = "g++") -> Library | None:
+    """The library, made if the cache lacks it; None, and why in the log, where it cannot be."""
     try:
         name = f"kernels-{fingerprint(compiler)}"
-        made = kept(cache, name, lambda at: _compiled(at, compiler), say=log.info)
+        made = kept(cache_root(environ), name, lambda at: _compiled(at, compiler), say=log.info)
         return Library(made / OUTPUT)
     except (OSError, StartError, subprocess.SubprocessError) as exc:
         log.warning("torch's own kernels are used: %s", _reason(exc))

@@ -17,7 +17,6 @@
 
 namespace {
 
-constexpr int64_t WORTH_A_THREAD = 1 << 16;  // products that take longer than waking one
 constexpr int64_t GROUP = 32;                // columns that share a scale and an offset, of 4 bits
 constexpr int64_t LANES = 16;                // rows of a weight that lie side by side, of 4 bits
 constexpr float LARGEST = 127 * 256;

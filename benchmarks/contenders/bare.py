@@ -10,7 +10,6 @@ import time
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, StaticCache
 
-from danlu.adapters.cache import cache_root
 from danlu.adapters.kernels.library import library
 from danlu.adapters.kernels.linear import use
 
@@ -24,7 +23,7 @@ TORCH = "torch"
 class Bare:
     def __init__(self, asked: Options) -> None:
         self._model = loaded(asked)
-        if TORCH not in asked.more and (own := library(cache_root(os.environ))) is not None:
+        if TORCH not in asked.more and (own := library(os.environ)) is not None:
             use(own, self._model)
 
     @torch.inference_mode()

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import torch
@@ -11,7 +10,7 @@ from danlu.adapters.errors import ServeError, StartError
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.worker.checks import checked
 from danlu.worker.engine import AnyEngine
-from danlu.worker.engines import load_engine
+from danlu.worker.engines import in_a_thread, load_engine
 from danlu.worker.job import Piece
 from danlu.worker.loading import Progress
 from danlu.worker.settings import WorkerSettings, worker_settings
@@ -88,8 +87,7 @@ def engine_for(asked: Options) -> AnyEngine:
     torch.set_num_threads(asked.threads)
     try:
         settings = checked(worker_settings(worker_flags(asked), {}))
-        with ThreadPoolExecutor(1) as loading:
-            return loading.submit(load_engine, settings, Progress()).result()
+        return in_a_thread(lambda: load_engine(settings, Progress())).result()
     except StartError as exc:
         raise Missing(str(exc)) from exc
 

@@ -17,9 +17,9 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from .kernel import Packed
+from .pieces import by_pieces
 from .rows import Rows
 
 DENSE_FROM = {8: 16, 4: 64}  # rows of activations from which a dense weight is faster, by bits
@@ -46,11 +46,11 @@ class CPUInt8:
         if len(x) < DENSE_FROM[self.bits]:
             found: Tensor = aten._weight_int8pack_mm(x, packed.weight, packed.scales)
             return found
-        return _by_pieces(x, len(packed.weight), self._pieces(packed, x)).mul_(packed.scales)
+        return by_pieces(x, len(packed.weight), self._pieces(packed, x)).mul_(packed.scales)
 
     def _pieces(self, packed: Packed, x: Tensor) -> Iterator[Tensor]:
         for some in torch.split(packed.weight, _step(x)):
-            yield some.to(x.dtype).t()
+            yield some.to(x.dtype)
 
 
 class CPUInt4:
@@ -77,7 +77,7 @@ class CPUInt4:
             group = x.shape[1] // len(packed.scales)
             found: Tensor = aten._weight_int4pack_mm_for_cpu(x, packed.weight, group, packed.scales)
             return found
-        return _by_pieces(x, len(packed.weight), self._pieces(packed, x))
+        return by_pieces(x, len(packed.weight), self._pieces(packed, x))
 
     def _pieces(self, packed: Packed, x: Tensor) -> Iterator[Tensor]:
         groups = len(packed.scales)
@@ -88,7 +88,7 @@ class CPUInt4:
             weights, torch.split(scale, _step(x), 1), torch.split(offset, _step(x), 1), strict=True
         ):
             grouped = unpacked(some).view(groups, -1, len(some)).to(x.dtype)
-            yield torch.addcmul(offset_[:, None], grouped, scale_[:, None]).flatten(0, 1)
+            yield torch.addcmul(offset_[:, None], grouped, scale_[:, None]).flatten(0, 1).t()
 
 
 def unpacked(weight: Tensor) -> Tensor:
@@ -117,14 +117,3 @@ def layout_is_known() -> bool:
 def _step(x: Tensor) -> int:
     """Rows of a weight in a piece."""
     return max(1, PIECE // x.shape[1] // BLOCK) * BLOCK
-
-
-def _by_pieces(x: Tensor, rows: int, pieces: Iterator[Tensor]) -> Tensor:
-    """x [m, k] by the pieces [k, some] side by side."""
-    found = x.new_empty((len(x), rows))
-    start = 0
-    for piece in pieces:
-        end = start + piece.shape[1]
-        found[:, start:end] = linear(x, piece.t())
-        start = end
-    return found

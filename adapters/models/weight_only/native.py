@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from ...kernels.library import Library
 from .kernel import Packed
+from .pieces import by_pieces
 from .rows import GROUP, Rows
 
 DENSE_FROM = 192  # rows of activations
@@ -23,10 +23,9 @@ PIECE = 2**19  # numbers of a weight that are made dense at a time
 LONGEST = 65536  # columns: more could not be added up in 32 bits
 
 
-class NativeInt8:
-    """A weight is [n / LANES, k / WIDTH, LANES, WIDTH], as from 0 to 255; scales are [n]."""
+class Native:
+    """What both have in common."""
 
-    bits = 8
     dtypes = (torch.bfloat16,)
 
     def __init__(self, library: Library) -> None:
@@ -34,6 +33,12 @@ class NativeInt8:
 
     def fits(self, rows: int, columns: int) -> bool:
         return rows % LANES == 0 and columns % GROUP == 0 and columns <= LONGEST
+
+
+class NativeInt8(Native):
+    """A weight is [n / LANES, k / WIDTH, LANES, WIDTH], as from 0 to 255; scales are [n]."""
+
+    bits = 8
 
     def pack(self, rows: Rows, dtype: torch.dtype) -> Packed:
         assert rows.scale.shape[1] == 1 and rows.offset is None
@@ -43,7 +48,7 @@ class NativeInt8:
 
     def multiply(self, x: Tensor, packed: Packed) -> Tensor:
         if len(x) >= DENSE_FROM:
-            return _by_pieces(x, len(packed.scales), self._pieces(packed))
+            return by_pieces(x, len(packed.scales), self._pieces(packed))
         found = x.new_empty((len(x), len(packed.scales)))
         self._library.call("danlu_int8", *_sizes(x, found), x, packed.weight, packed.scales, found)
         return found
@@ -57,19 +62,12 @@ class NativeInt8:
             yield rows.reshape(len(scale), -1).mul_(scale[:, None])
 
 
-class NativeInt4:
+class NativeInt4(Native):
     """A weight is [n / LANES, k / GROUP, GROUP / 2 / WIDTH, LANES, WIDTH] pairs, as from 0 to 15,
     of a column in the first half of its group and one in the other; scales and their offsets are
     [n / LANES, k / GROUP, LANES]."""
 
     bits = 4
-    dtypes = (torch.bfloat16,)
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
-
-    def fits(self, rows: int, columns: int) -> bool:
-        return rows % LANES == 0 and columns % GROUP == 0 and columns <= LONGEST
 
     def pack(self, rows: Rows, dtype: torch.dtype) -> Packed:
         n, k = rows.shape
@@ -85,7 +83,7 @@ class NativeInt4:
         assert offsets is not None
         n = len(weight) * LANES
         if len(x) >= DENSE_FROM:
-            return _by_pieces(x, n, self._pieces(packed))
+            return by_pieces(x, n, self._pieces(packed))
         found = x.new_empty((len(x), n))
         parts = (x, weight, scales, offsets, found)
         self._library.call("danlu_int4", *_sizes(x, found), *parts)
@@ -115,14 +113,3 @@ def _beside(numbers: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
 
 def _sizes(x: Tensor, found: Tensor) -> tuple[int, int, int]:
     return len(x), found.shape[1], x.shape[1]
-
-
-def _by_pieces(x: Tensor, n: int, pieces: Iterator[Tensor]) -> Tensor:
-    """x [m, k] by the pieces [some, k], one below the other."""
-    found = x.new_empty((len(x), n))
-    start = 0
-    for piece in pieces:
-        end = start + len(piece)
-        found[:, start:end] = linear(x, piece)
-        start = end
-    return found
