@@ -9,7 +9,7 @@ from typing import Any
 import danlu
 
 ROOT = Path(danlu.__file__).parent
-ROOMS = ("adapters", "cli", "controller", "webui", "worker")
+ROOMS = ("adapters", "cli", "controller", "training", "webui", "worker")
 
 
 def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:

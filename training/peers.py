@@ -1,0 +1,37 @@
+"""The processes that train together, as one of them sees them."""
+
+from typing import Protocol
+
+
+class Peers(Protocol):
+    """`rank` of `count`. Every call is made by all of them, in the same order."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def first(self) -> bool:
+        """Whether this one speaks and writes for all."""
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        """The sums of all processes' numbers, the same to the bit everywhere."""
+
+    def wait(self) -> None:
+        """Until all are here."""
+
+
+class Alone:
+    """One process by itself."""
+
+    rank = 0
+    count = 1
+    first = True
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        return numbers
+
+    def wait(self) -> None:
+        return None
