@@ -1,0 +1,33 @@
+"""tqdm's progress bar, with the loss behind it."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class TqdmBar:
+    """On standard error; lines are written above it."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+
+    def begin(self, done: int, steps: int) -> None:
+        self._bar = tqdm(total=steps, initial=done, file=sys.stderr, dynamic_ncols=True)
+
+    def move(self, step: int, loss: float) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            self._bar.update(step - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def say_above(line: str) -> None:
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
