@@ -1,8 +1,9 @@
 """From a command line to settings that can be trained with, or a sentence that says why not."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ..adapters.errors import StartError
 from ..adapters.host.settings import flag_name, given_settings
@@ -14,15 +15,31 @@ OF_LORA = ("q_lora", "lora_r", "lora_alpha", "lora_dropout", "lora_target_module
 OF_PTUNING = ("pre_seq_len", "prefix_projection")
 
 
-def training_settings(
-    argv: Sequence[str], environ: Mapping[str, str], prog: str = "python -m danlu.training"
-) -> tuple[TrainingSettings, list[str]]:
-    """What is asked for, checked, and sentences on what of it changes nothing.
+S = TypeVar("S", bound=TrainingSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[S]):
+    """What a command line asks for. `notes` are sentences on what of it changes nothing, `given`
+    the texts that were given: by field, and by flag those that are not settings."""
+
+    settings: S
+    notes: list[str]
+    given: Mapping[str, str]
+
+
+def asked(
+    kind: type[S],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    prog: str = "python -m danlu.training",
+) -> Asked[S]:
+    """Settings that can be trained with, each thing said in one word.
 
     Raises StartError for what is illegal, unknown, refused or contradicts itself. Looks at no file.
     """
     settings, given = given_settings(
-        TrainingSettings,
+        kind,
         argv,
         environ,
         PREFIX,
@@ -32,29 +49,26 @@ def training_settings(
         idle=IDLE,
         as_transformers=True,
     )
-    settings, notes = _method(settings, given)
-    settings = _plain(settings, given)
+    method, notes = _method(settings, given)
+    settings = _plain(replace(settings, method=method), given)
     for wrong in _contradictions(settings, given):
         raise StartError(wrong)
-    return settings, [*notes, *_idle(settings, given)]
+    return Asked(settings, [*notes, *_idle(settings, given)], given)
 
 
-def _method(
-    settings: TrainingSettings, given: Mapping[str, str]
-) -> tuple[TrainingSettings, list[str]]:
+def _method(settings: TrainingSettings, given: Mapping[str, str]) -> tuple[str, list[str]]:
     """FastChat has a program of its own for LoRA, so its flags alone ask for one here."""
-    asked = [name for name in OF_LORA if name in given]
+    flags = [name for name in OF_LORA if name in given]
     if settings.q_lora and settings.method not in LORAS and "method" in given:
         raise StartError(f"--q_lora True and --method {settings.method} exclude each other")
     if settings.q_lora:
-        return replace(settings, method="qlora"), []
-    if "method" not in given and asked:
-        note = f"{_spelled(asked[0])} asks for --method lora"
-        return replace(settings, method="lora"), [note]
-    return settings, []
+        return "qlora", []
+    if "method" not in given and flags:
+        return "lora", [f"{spelled(flags[0])} asks for --method lora"]
+    return settings.method, []
 
 
-def _plain(settings: TrainingSettings, given: Mapping[str, str]) -> TrainingSettings:
+def _plain(settings: S, given: Mapping[str, str]) -> S:
     """One word for what has several."""
     grouped = settings.group_by_length
     if settings.train_sampling_strategy:
@@ -79,81 +93,81 @@ def _plain(settings: TrainingSettings, given: Mapping[str, str]) -> TrainingSett
     )
 
 
-def _contradictions(asked: TrainingSettings, given: Mapping[str, str]) -> Iterator[str]:
+def _contradictions(wish: TrainingSettings, given: Mapping[str, str]) -> Iterator[str]:
     """Sentences on what cannot be done together."""
-    yield from _missing(asked)
-    if asked.fp16 and asked.bf16:
+    yield from _missing(wish)
+    if wish.fp16 and wish.bf16:
         yield "--fp16 True and --bf16 True exclude each other; give the one that the device has"
-    if asked.num_train_epochs == 0 and asked.max_steps == 0:
+    if wish.num_train_epochs == 0 and wish.max_steps == 0:
         yield "--num_train_epochs 0 trains nothing; give more, or --max_steps"
-    if asked.method not in LORAS:
-        yield from _strange(asked, given, OF_LORA, "lora")
-    if asked.method != "ptuning":
-        yield from _strange(asked, given, OF_PTUNING, "ptuning")
-    yield from _evaluation(asked)
+    if wish.method not in LORAS:
+        yield from _strange(wish, given, OF_LORA, "lora")
+    if wish.method != "ptuning":
+        yield from _strange(wish, given, OF_PTUNING, "ptuning")
+    yield from _evaluation(wish)
 
 
-def _missing(asked: TrainingSettings) -> Iterator[str]:
+def _missing(wish: TrainingSettings) -> Iterator[str]:
     wanted = {
-        "--model_name_or_path DIR": asked.model_name_or_path,
-        "--data_path FILE": asked.data_path,
-        "--output_dir DIR": asked.output_dir,
+        "--model_name_or_path DIR": wish.model_name_or_path,
+        "--data_path FILE": wish.data_path,
+        "--output_dir DIR": wish.output_dir,
     }
     if missing := [flag for flag, value in wanted.items() if not value]:
         yield f"give {', '.join(missing)}"
 
 
 def _strange(
-    asked: TrainingSettings, given: Mapping[str, str], names: Sequence[str], method: str
+    wish: TrainingSettings, given: Mapping[str, str], names: Sequence[str], method: str
 ) -> Iterator[str]:
     """Flags of another method, but FastChat's that say nothing."""
     for name in names:
         if name in given and not (name == "q_lora" or name == "--lora-bias"):
-            yield f"{_spelled(name)} belongs to --method {method}, not to {asked.method}"
+            yield f"{spelled(name)} belongs to --method {method}, not to {wish.method}"
 
 
-def _evaluation(asked: TrainingSettings) -> Iterator[str]:
-    never = asked.eval_strategy == "no"
-    if asked.eval_share >= 1:
-        yield f"--eval_share wants less than 1, not {asked.eval_share}: nothing would be trained"
-    if asked.eval_share and asked.eval_data_path:
+def _evaluation(wish: TrainingSettings) -> Iterator[str]:
+    never = wish.eval_strategy == "no"
+    if wish.eval_share >= 1:
+        yield f"--eval_share wants less than 1, not {wish.eval_share}: nothing would be trained"
+    if wish.eval_share and wish.eval_data_path:
         yield "--eval_share and --eval_data_path exclude each other"
-    if asked.eval_share and never:
-        yield "--eval_share keeps samples that --eval_strategy no never looks at; give steps or epoch"
-    if not never and not asked.eval_share and not asked.eval_data_path:
+    if wish.eval_share and never:
+        yield "--eval_share keeps samples that --eval_strategy no never looks at; give steps"
+    if not never and not wish.eval_share and not wish.eval_data_path:
         yield (
-            f"--eval_strategy {asked.eval_strategy} has nothing to evaluate on; give "
+            f"--eval_strategy {wish.eval_strategy} has nothing to evaluate on; give "
             "--eval_data_path FILE or --eval_share"
         )
-    if asked.early_stopping_patience and never:
+    if wish.early_stopping_patience and never:
         yield "--early_stopping_patience needs --eval_strategy steps or epoch"
-    if asked.load_best_model_at_end:
-        yield from _best(asked)
+    if wish.load_best_model_at_end:
+        yield from _best(wish)
 
 
-def _best(asked: TrainingSettings) -> Iterator[str]:
+def _best(wish: TrainingSettings) -> Iterator[str]:
     """The best checkpoint is known where each one was evaluated."""
-    evaluates, saves = asked.eval_strategy, asked.save_strategy
+    evaluates, saves = wish.eval_strategy, wish.save_strategy
     if "no" in (evaluates, saves) or evaluates != saves:
         yield (
             "--load_best_model_at_end needs --eval_strategy and --save_strategy to be the same, "
             f"steps or epoch, not {evaluates} and {saves}"
         )
-    elif evaluates == "steps" and asked.save_steps % (asked.eval_steps or asked.logging_steps):
+    elif evaluates == "steps" and wish.save_steps % (wish.eval_steps or wish.logging_steps):
         yield (
-            f"--load_best_model_at_end needs --save_steps {asked.save_steps} to be a multiple of "
-            f"the {asked.eval_steps or asked.logging_steps} steps between evaluations"
+            f"--load_best_model_at_end needs --save_steps {wish.save_steps} to be a multiple of "
+            f"the {wish.eval_steps or wish.logging_steps} steps between evaluations"
         )
 
 
-def _idle(asked: TrainingSettings, given: Mapping[str, str]) -> list[str]:
-    notes = [f"{_spelled(flag)} changes nothing: {IDLE[flag]}" for flag in given if flag in IDLE]
-    if asked.eval_data_path and asked.eval_strategy == "no":
+def _idle(wish: TrainingSettings, given: Mapping[str, str]) -> list[str]:
+    notes = [f"{spelled(flag)} changes nothing: {IDLE[flag]}" for flag in given if flag in IDLE]
+    if wish.eval_data_path and wish.eval_strategy == "no":
         notes.append("--eval_data_path changes nothing: --eval_strategy is no")
     return notes
 
 
-def _spelled(name: str) -> str:
+def spelled(name: str) -> str:
     """A field or a flag as transformers writes it."""
     flag = name if name.startswith("--") else flag_name(name)
     return "--" + flag[2:].replace("-", "_")

@@ -77,7 +77,13 @@ def settings_from(
     flag may have underscores for its hyphens, and a list's values may follow it one by one.
     """
     return given_settings(
-        cls, argv, environ, prefix, prog=prog, refused=refused, off=off,
+        cls,
+        argv,
+        environ,
+        prefix,
+        prog=prog,
+        refused=refused,
+        off=off,
         as_transformers=as_transformers,
     )[0]
 

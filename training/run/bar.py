@@ -1,18 +1,20 @@
 """tqdm's progress bar, with the loss behind it."""
 
 import sys
+from typing import TextIO
 
 from tqdm import tqdm
 
 
 class TqdmBar:
-    """On standard error; lines are written above it."""
+    """On standard error, if no other stream is given; lines are written above it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
         self._bar: tqdm[None] | None = None
 
     def begin(self, done: int, steps: int) -> None:
-        self._bar = tqdm(total=steps, initial=done, file=sys.stderr, dynamic_ncols=True)
+        self._bar = tqdm(total=steps, initial=done, file=self._stream, dynamic_ncols=True)
 
     def move(self, step: int, loss: float) -> None:
         if self._bar is not None:

@@ -1,29 +1,52 @@
 """The curves for TensorBoard, where it is asked for and installed."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from ...adapters.errors import StartError
 from ..progress import Evaluated, Measured, Progress
 
 
-class Board:
-    """A Listener that writes TensorBoard's event files into `directory`."""
+class Writer(Protocol):
+    """What we need of torch's SummaryWriter."""
 
-    def __init__(self, directory: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as exc:
-            raise StartError(
-                "--report_to tensorboard needs a package: pip install tensorboard"
-            ) from exc
-        self._new = lambda at: SummaryWriter(str(directory), purge_step=at.step + 1)
-        self._writer: SummaryWriter | None = None
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object: ...
+
+    def close(self) -> object: ...
+
+
+Open = Callable[[int], Writer]  # from a step on: what was written of later ones is void
+
+
+def writer(directory: Path, find: Callable[[], Any] | None = None) -> Open:
+    """Of event files in `directory`; raises StartError where TensorBoard's package is missing."""
+    try:
+        kind = (find or _summary_writer)()
+    except ImportError as exc:
+        raise StartError(
+            "--report_to tensorboard wants a package: pip install tensorboard"
+        ) from exc
+    return lambda step: kind(str(directory), purge_step=step)
+
+
+def _summary_writer() -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter
+
+
+class Board:
+    """A Listener with transformers' names for the curves: runs of both lie in one picture."""
+
+    def __init__(self, opens: Open) -> None:
+        self._open = opens
+        self._writer: Writer | None = None
 
     def begun(self, at: Progress, steps: int) -> None:
-        self._writer = self._new(at)
+        self._writer = self._open(at.step + 1)
 
     def measured(self, what: Measured) -> None:
-        """transformers' names, so that runs of both lie in one picture."""
         self._add("train/loss", what.loss, what.step)
         self._add("train/learning_rate", what.learning_rate, what.step)
         self._add("train/grad_norm", what.gradient_norm, what.step)
@@ -42,4 +65,4 @@ class Board:
 
     def _add(self, name: str, value: float, step: int) -> None:
         assert self._writer is not None, "begun comes first"
-        self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(name, value, step)

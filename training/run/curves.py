@@ -22,29 +22,29 @@ class Curves:
 
     def __init__(self, path: Path, log: Path, clock: Callable[[], float]) -> None:
         self._path, self._log, self._clock = path, log, clock
-        self._steps: list[lines.Line] = []
-        self._evaluations: list[lines.Line] = []
+        self.steps: list[lines.Line] = []
+        self.evaluations: list[lines.Line] = []
         self._drawn = clock()
 
     def begun(self, at: Progress, steps: int) -> None:
         for line in lines.read(self._log, at.step) if at.step else []:
-            kept = {"step": self._steps, "evaluation": self._evaluations}.get(line["kind"])
+            kept = {"step": self.steps, "evaluation": self.evaluations}.get(line["kind"])
             if kept is not None:
                 kept.append(line)
 
     def measured(self, what: Measured) -> None:
-        self._steps.append(lines.of_step(what))
+        self.steps.append(lines.of_step(what))
         self._perhaps()
 
     def evaluated(self, what: Evaluated) -> None:
-        self._evaluations.append(lines.of_evaluation(what))
+        self.evaluations.append(lines.of_evaluation(what))
         self._perhaps()
 
     def saved(self, checkpoint: Path) -> None:
         return None
 
     def close(self) -> None:
-        if self._steps:
+        if self.steps:
             self._draw()
 
     def _perhaps(self) -> None:
@@ -53,7 +53,7 @@ class Curves:
             self._drawn = self._clock()
 
     def _draw(self) -> None:
-        figure = figure_of(self._steps, self._evaluations)
+        figure = figure_of(self.steps, self.evaluations)
         beside = self._path.with_name(f".{self._path.name}")
         FigureCanvasAgg(figure).print_png(str(beside))
         os.replace(beside, self._path)
