@@ -1,4 +1,4 @@
-"""What can be set on a training: the flags of FastChat's train.py, under old and new names."""
+"""What can be set on a training: FastChat's flags and transformers', under old and new names."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class TrainingSettings:
     method: str = knob(
         "full",
         "what is trained: all weights, or beside frozen ones a LoRA, a LoRA on packed weights "
-        "(qlora), or a prefix of P-Tuning v2 (ptuning)",
+        "(qlora), or a prefix of P-Tuning v2 (ptuning); lora if not given, but a flag of a LoRA's",
         choices=("full", "lora", "qlora", "ptuning"),
     )
     trust_remote_code: bool = knob(
@@ -41,6 +41,11 @@ class TrainingSettings:
     )
     packing: bool = knob(False, "put several samples into a row, each seeing only itself")
     group_by_length: bool = knob(True, "batch samples of similar length")
+    train_sampling_strategy: str = knob(
+        "",
+        "transformers' newer word for group_by_length or not",
+        choices=("", "random", "group_by_length"),
+    )
     lazy_preprocess: bool = knob(
         True, "FastChat's; samples are tokenised once, before the first step, and lie in a file"
     )
@@ -51,12 +56,24 @@ class TrainingSettings:
     )
     # The course.
     num_train_epochs: float = knob(3.0, "times that all samples are seen", low=0)
-    max_steps: int = knob(0, "steps in all, whatever the epochs; 0 for as many as they take")
-    per_device_train_batch_size: int = knob(
-        8, "samples, or packed rows, of a device at a time", low=1
+    max_steps: int = knob(
+        0, "steps in all, whatever the epochs; 0 or -1 for as many as they take", low=-1
     )
-    per_device_eval_batch_size: int = knob(8, "the same while evaluating", low=1)
+    per_device_train_batch_size: int = knob(
+        8,
+        "samples, or packed rows, of a device at a time",
+        low=1,
+        aliases=("--per-gpu-train-batch-size",),
+    )
+    per_device_eval_batch_size: int = knob(
+        8, "the same while evaluating", low=1, aliases=("--per-gpu-eval-batch-size",)
+    )
     gradient_accumulation_steps: int = knob(1, "batches to a step", low=1)
+    optim: str = knob(
+        "adamw_torch",
+        "names of the one optimiser there is, AdamW; it is fused where the device can do that",
+        choices=("adamw_torch", "adamw_torch_fused", "adamw_torch_npu_fused"),
+    )
     learning_rate: float = knob(5e-5, "at its highest", low=0)
     weight_decay: float = knob(0.0, "of AdamW, on matrices", low=0)
     adam_beta1: float = knob(0.9, "of AdamW", low=0, high=1)
@@ -77,8 +94,13 @@ class TrainingSettings:
     fp16: bool = knob(False, "compute in float16, with a scaled loss")
     bf16: bool = knob(False, "compute in bfloat16")
     tf32: bool | None = knob(None, "let a GPU round float32 products to TF32")
-    gradient_checkpointing: bool = knob(False, "compute layers twice instead of keeping them")
+    gradient_checkpointing: bool = knob(
+        False,
+        "compute layers twice instead of keeping them",
+        aliases=("--activation-checkpointing",),
+    )
     # LoRA and P-Tuning v2.
+    q_lora: bool = knob(False, "FastChat's word for --method qlora")
     lora_r: int = knob(8, "rank of a LoRA", low=1)
     lora_alpha: float = knob(16.0, "its scale, times the rank", low=0)
     lora_dropout: float = knob(0.05, "part of its inputs that is dropped", low=0, high=1)
@@ -116,7 +138,10 @@ class TrainingSettings:
         "auto", "a checkpoint to go on from; auto for output_dir's latest, no for none"
     )
     logging_steps: int = knob(10, "steps from one line of the log to the next", low=1)
-    report_to: str = knob("none", "where else the curves go", choices=("none", "tensorboard"))
+    logging_first_step: bool = knob(False, "a line for the first step, too")
+    report_to: tuple[str, ...] = knob(
+        (), "where else the curves go", choices=("none", "tensorboard")
+    )
     logging_dir: str = knob("", "TensorBoard's directory; output_dir/runs if not given")
     run_name: str = knob("", "what the run is called; output_dir's last part if not given")
     disable_tqdm: bool = knob(False, "no progress bar")

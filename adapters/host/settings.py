@@ -8,7 +8,7 @@
 
 A flag wins over a variable, a variable over the default. Unambiguous prefixes of flags are
 accepted (FastChat's documentation relies on them). A value that does not parse, or lies out of
-range, is a `StartError`; so is a flag of FastChat's that this program knows but cannot honour.
+range, is a `StartError`; so is a flag of another program's that this one knows but cannot honour.
 """
 
 import argparse
@@ -68,28 +68,76 @@ def settings_from(
     prog: str | None = None,
     refused: Mapping[str, str] | None = None,
     off: Mapping[str, Collection[str]] | None = None,
+    as_transformers: bool = False,
 ) -> T:
     """The settings that flags and environment spell; raises StartError for anything illegal.
 
     `refused` maps a flag that is understood but not honoured to the sentence that says what to do;
-    `off` maps it to the values that ask for nothing and are let through.
+    `off` maps it to the values that ask for nothing and are let through. With `as_transformers` a
+    flag may have underscores for its hyphens, and a list's values may follow it one by one.
+    """
+    return given_settings(
+        cls,
+        argv,
+        environ,
+        prefix,
+        prog=prog,
+        refused=refused,
+        off=off,
+        as_transformers=as_transformers,
+    )[0]
+
+
+def given_settings(
+    cls: type[T],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    prefix: str,
+    *,
+    prog: str | None = None,
+    refused: Mapping[str, str] | None = None,
+    off: Mapping[str, Collection[str]] | None = None,
+    idle: Collection[str] = (),
+    as_transformers: bool = False,
+) -> tuple[T, dict[str, str]]:
+    """The same, and the texts that were given: by field, and by flag those of `off` and `idle`.
+
+    `idle` flags are taken whatever their values, for the caller to say that they change nothing.
     """
     assert dataclasses.is_dataclass(cls)
     kinds = get_type_hints(cls)
-    parser = _parser(cls, kinds, prefix, prog)
-    for flag in refused or {}:
-        parser.add_argument(flag, nargs="?", dest=f"refused{flag}", help=argparse.SUPPRESS)
-    given = vars(parser.parse_args(list(argv)))
+    parser = _parser(cls, kinds, prefix, prog, several="+" if as_transformers else None)
+    for flag in (*(refused or {}), *idle):
+        several = "*" if as_transformers else "?"
+        parser.add_argument(flag, nargs=several, dest=flag, help=argparse.SUPPRESS)
+    words = [_hyphened(word) for word in argv] if as_transformers else list(argv)
+    given = {name: _joined(value) for name, value in vars(parser.parse_args(words)).items()}
+    said = {name: value for name, value in given.items() if name.startswith("--")}
     for flag, reason in (refused or {}).items():
-        value = given.get(f"refused{flag}", MISSING)
-        if value is not MISSING and value not in (off or {}).get(flag, ()):
+        if flag in said and said[flag].lower() not in (off or {}).get(flag, ()):
             raise StartError(f"{flag} is not supported: {reason}")
     values = {}
     for field in fields(cls):
         text, origin = _spelled(field, given, environ, prefix)
         if text is not None:
+            said[field.name] = text
             values[field.name] = _checked(field, _convert(kinds[field.name], text, origin), origin)
-    return cls(**values)
+    return cls(**values), said
+
+
+def _hyphened(word: str) -> str:
+    """--a_b=c_d as --a-b=c_d."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def _joined(value: str | list[str] | None) -> str:
+    """What stood behind a flag; a flag alone says true."""
+    if isinstance(value, list):
+        return ",".join(value) if value else "true"
+    return "true" if value is None else value
 
 
 def flags_table(cls: type[Any], prefix: str) -> str:
@@ -120,7 +168,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(
-    cls: type[Any], kinds: Mapping[str, Any], prefix: str, prog: str | None
+    cls: type[Any], kinds: Mapping[str, Any], prefix: str, prog: str | None, several: str | None
 ) -> argparse.ArgumentParser:
     doc = (cls.__doc__ or "").strip().splitlines()
     parser = _Parser(
@@ -136,7 +184,8 @@ def _parser(
             parser.add_argument(*names, nargs="?", const="true", metavar="BOOL", **shared)
         else:
             metavar = "|".join(field.metadata["choices"]) or _metavar(kinds[field.name])
-            parser.add_argument(*names, metavar=metavar, **shared)
+            nargs = several if get_origin(kinds[field.name]) is tuple else None
+            parser.add_argument(*names, metavar=metavar, nargs=nargs, **shared)
     return parser
 
 
@@ -180,8 +229,9 @@ def _checked(field: "Field[Any]", value: Any, origin: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise StartError(f"{origin} wants a finite number, not {value}")
     choices, low, high = (field.metadata[k] for k in ("choices", "low", "high"))
-    if choices and value not in choices:
-        raise StartError(f"{origin} wants one of {', '.join(choices)}, not {value!r}")
+    for one in value if isinstance(value, tuple) else (value,):
+        if choices and one not in choices:
+            raise StartError(f"{origin} wants one of {', '.join(choices)}, not {one!r}")
     if value is not None and low is not None and value < low:
         raise StartError(f"{origin} wants at least {low}, not {value}")
     if value is not None and high is not None and value > high:

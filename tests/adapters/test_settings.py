@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from danlu.adapters.errors import StartError
-from danlu.adapters.host.settings import flags_table, knob, settings_from
+from danlu.adapters.host.settings import flags_table, given_settings, knob, settings_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,62 @@ def test_the_table_of_flags_comes_from_the_same_fields() -> None:
     assert "| `--port` | `21001` | port to listen on · `DANLU_PORT` |" in table
     assert "`DANLU_HEART_BEAT, FASTCHAT_HEART_BEAT`" in table
     assert table.count("\n") == 2 + 7
+
+
+def as_transformers(*argv: str) -> tuple[Sample, dict[str, str]]:
+    return given_settings(
+        Sample,
+        argv,
+        {"DANLU_PORT": "7"},
+        "DANLU_",
+        refused={"--push-to-hub": "nothing is sent", "--deep-speed": "no"},
+        off={"--push-to-hub": ("false",)},
+        idle=("--data-workers",),
+        as_transformers=True,
+    )
+
+
+def test_underscores_are_hyphens_where_transformers_users_come_from() -> None:
+    assert as_transformers("--no_register=true")[0].no_register
+    assert as_transformers("--dispatch_m", "lottery")[0].dispatch_method == "lottery"
+    assert as_transformers("--host=a_b=c")[0].host == "a_b=c"
+    with pytest.raises(StartError, match="--no_register"):
+        settings("--no_register")
+
+
+def test_values_of_a_list_may_follow_one_by_one() -> None:
+    assert as_transformers("--model_names", "a", "b,c", "--seed", "1")[0].model_names == (
+        "a",
+        "b",
+        "c",
+    )
+
+
+def test_what_was_given_is_told_wherever_it_stood() -> None:
+    assert as_transformers("--push_to_hub", "False", "--data_workers", "4", "--seed", "3")[1] == {
+        "--push-to-hub": "False",
+        "--data-workers": "4",
+        "port": "7",
+        "seed": "3",
+    }
+
+
+@pytest.mark.parametrize("value", [["True"], [], ["x", "y"]])
+def test_a_refused_flag_is_refused_alone_and_with_several_values(value: list[str]) -> None:
+    with pytest.raises(StartError, match="--push-to-hub is not supported: nothing is sent"):
+        as_transformers("--push_to_hub", *value)
+
+
+def test_each_word_of_a_list_must_be_one_of_its_choices() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Listing:
+        """For one test."""
+
+        report_to: tuple[str, ...] = knob((), "places", choices=("none", "board"))
+
+    def listed(text: str) -> tuple[str, ...]:
+        return settings_from(Listing, ["--report-to", text], {}, "DANLU_").report_to
+
+    assert listed("none,board") == ("none", "board")
+    with pytest.raises(StartError, match="wants one of none, board, not 'cloud'"):
+        listed("board,cloud")

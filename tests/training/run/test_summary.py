@@ -1,0 +1,89 @@
+"""The last words of a training: what it took, and the commands that serve what it made."""
+
+from dataclasses import replace
+
+import pytest
+from support.training import a_step, an_evaluation
+
+from danlu.training.progress import Progress
+from danlu.training.run.summary import Account, adapter_name, told
+from danlu.training.settings import TrainingSettings
+from danlu.worker.adapter_paths import named_paths
+from danlu.worker.shelf import NAME
+
+SETTINGS = TrainingSettings(
+    model_name_or_path="/models/glm 2", output_dir="/out/poet", run_name="poet"
+)
+
+
+def _account(*losses: float, at: int = 0) -> Account:
+    account = Account()
+    account.begun(Progress(step=at), 10)
+    for step, loss in enumerate(losses, at + 1):
+        account.measured(a_step(step, loss))
+    return account
+
+
+def test_time_speed_loss_and_memory_are_told() -> None:
+    account = _account(*[3.0] * 5, *[1.0] * 10)
+    account.evaluated(an_evaluation(10, 1.25))
+    account.evaluated(an_evaluation(15, 1.5))
+    assert told(account, SETTINGS, whole=True)[:3] == [
+        "7.5 s for 1500 tokens (200 tokens/s), 600 of them trained; 1.00 GiB at the most",
+        "loss 1.0000 over the last steps",
+        "evaluation loss 1.2500 at its best",
+    ]
+    assert account.facts()["final_loss"] == 1.0
+
+
+def test_a_whole_model_is_served_by_its_directory() -> None:
+    assert told(_account(1.0), SETTINGS, whole=True)[-3:] == [
+        "the model is in /out/poet",
+        "    python -m danlu.worker --model-path /out/poet",
+        "    danlu up --model-path /out/poet",
+    ]
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "ptuning"])
+def test_an_adapter_is_served_beside_its_base(method: str) -> None:
+    lines = told(_account(1.0), replace(SETTINGS, method=method), whole=True)
+    assert lines[-3:] == [
+        "the adapter is in /out/poet",
+        "    python -m danlu.worker --model-path '/models/glm 2' --adapters poet=/out/poet",
+        "    danlu up --model-path '/models/glm 2' --adapters poet=/out/poet",
+    ]
+
+
+def test_a_training_that_was_stopped_says_how_it_goes_on() -> None:
+    assert told(_account(1.0, 1.0), SETTINGS, whole=False)[-1] == (
+        "stopped after step 2 of 10; the same command goes on from its last checkpoint"
+    )
+
+
+def test_a_training_that_was_over_says_so() -> None:
+    lines = told(_account(at=10), SETTINGS, whole=True)
+    assert lines[0] == "nothing was left to train: step 10 of 10 was done"
+    assert lines[-1].startswith("    danlu up")
+
+
+def test_steps_that_were_left_out_are_told() -> None:
+    account = _account(1.0)
+    account.measured(a_step(2, float("inf"), skipped=True))
+    assert "1 steps were left out: float16 overflowed" in told(account, SETTINGS, whole=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("poet", "poet"),
+        ("my poet=2,3", "my-poet-2-3"),
+        ("丹炉", "tuned"),
+        ("", "tuned"),
+        ("..", "tuned"),
+        ("a" * 90, "a" * 64),
+    ],
+)
+def test_a_run_names_an_adapter_as_the_worker_takes_it(run: str, name: str) -> None:
+    assert adapter_name(run) == name
+    assert NAME.fullmatch(name)
+    assert list(named_paths([f"{name}=x"]))[0][0] == name

@@ -1,0 +1,1 @@
+"""What a training leaves behind and shows: its settings, log, curves, lines and summary."""

@@ -1,0 +1,35 @@
+"""tqdm's progress bar, with the loss behind it."""
+
+import sys
+from typing import TextIO
+
+from tqdm import tqdm
+
+
+class TqdmBar:
+    """On standard error, if no other stream is given; lines are written above it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar: tqdm[None] | None = None
+
+    def begin(self, done: int, steps: int) -> None:
+        self._bar = tqdm(total=steps, initial=done, file=self._stream, dynamic_ncols=True)
+
+    def move(self, step: int, loss: float) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            self._bar.update(step - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def say_above(line: str) -> None:
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

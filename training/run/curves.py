@@ -1,0 +1,104 @@
+"""Draws loss, learning rate, speed and memory over the steps into curves.png, now and then."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..progress import Evaluated, Measured, Progress
+from . import lines
+
+EVERY = 20.0  # seconds; a drawing takes about half of one
+SMOOTH = 0.1  # weight of a new loss in the smoothed curve
+GIB = 2**30
+
+
+class Curves:
+    """A Listener that reads the log once and then keeps what it hears; `close` draws the last."""
+
+    def __init__(self, path: Path, log: Path, clock: Callable[[], float]) -> None:
+        self._path, self._log, self._clock = path, log, clock
+        self.steps: list[lines.Line] = []
+        self.evaluations: list[lines.Line] = []
+        self._drawn = clock()
+
+    def begun(self, at: Progress, steps: int) -> None:
+        for line in lines.read(self._log, at.step) if at.step else []:
+            kept = {"step": self.steps, "evaluation": self.evaluations}.get(line["kind"])
+            if kept is not None:
+                kept.append(line)
+
+    def measured(self, what: Measured) -> None:
+        self.steps.append(lines.of_step(what))
+        self._perhaps()
+
+    def evaluated(self, what: Evaluated) -> None:
+        self.evaluations.append(lines.of_evaluation(what))
+        self._perhaps()
+
+    def saved(self, checkpoint: Path) -> None:
+        return None
+
+    def close(self) -> None:
+        if self.steps:
+            self._draw()
+
+    def _perhaps(self) -> None:
+        if self._clock() - self._drawn >= EVERY:
+            self._draw()
+            self._drawn = self._clock()
+
+    def _draw(self) -> None:
+        figure = figure_of(self.steps, self.evaluations)
+        beside = self._path.with_name(f".{self._path.name}")
+        FigureCanvasAgg(figure).print_png(str(beside))
+        os.replace(beside, self._path)
+
+
+def figure_of(steps: Sequence[lines.Line], evaluations: Sequence[lines.Line]) -> Figure:
+    """Four fields; `steps` and `evaluations` as the log has them."""
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    (loss, rate), (speed, memory) = figure.subplots(2, 2)
+    x = [line["step"] for line in steps]
+    losses = [line["loss"] for line in steps]
+    _field(loss, "loss", x, losses, alpha=0.35)
+    loss.plot(x, smoothed(losses), color="C0", label="smoothed")
+    if evaluations:
+        at, found = ([line[key] for line in evaluations] for key in ("step", "loss"))
+        loss.plot(at, _numbers(found), "o-", color="C1", markersize=4, label="evaluation")
+    loss.legend()
+    _field(rate, "learning rate", x, [line["learning_rate"] for line in steps])
+    _field(speed, "tokens/s", x, [line["tokens"] / (line["seconds"] or 1) for line in steps])
+    _field(memory, "memory, GiB", x, [line["memory"] / GIB for line in steps])
+    for field in (speed, memory):
+        field.set_ylim(bottom=0)
+    return figure
+
+
+def smoothed(losses: Sequence[float | None]) -> list[float]:
+    """An exponential mean, without the first values' pull; what is no number is passed over."""
+    mean, weight, found = 0.0, 0.0, []
+    for loss in losses:
+        if loss is not None:
+            mean += SMOOTH * (loss - mean)
+            weight += SMOOTH * (1 - weight)
+        found.append(mean / weight if weight else float("nan"))
+    return found
+
+
+def _field(
+    axes: Axes, title: str, x: Sequence[int], y: Sequence[float | None], **style: Any
+) -> None:
+    mark = "." if len(x) < 2 else None  # one point makes no line
+    axes.plot(x, _numbers(y), color="C0", marker=mark, **style)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("step", fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]
