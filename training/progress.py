@@ -17,10 +17,12 @@ class Progress:
     inside: int = 0
     tokens: int = 0  # read so far, all processes' together
     trained: int = 0  # of these learned
-    loss_scale: float = 1.0
+    loss_scale: float = 0.0  # 0 before the first step
+    good_steps: int = 0  # since the scale changed last
     best_loss: float | None = None  # of an evaluation
     best_step: int = 0
     worse: int = 0  # evaluations since the best one
+    evaluated: int = 0  # after which step the last time
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What of a model is trained, and how that is written: all of it, a LoRA, or a prefix."""

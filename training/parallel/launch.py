@@ -1,0 +1,220 @@
+"""Joins the processes that torchrun started, each on the device that is its own."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from ...adapters.devices.device import Device, device_named, present
+from ...adapters.errors import StartError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+HOST = "cpu"
+# What moves tensors between devices of a kind; numbers of the host's always go by gloo.
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl", "npu": "cpu:gloo,npu:hccl"}
+# What gloo says when the process at the other end is gone, or silent for too long.
+GONE = ("connection closed by peer", "connection reset", "broken pipe", "timed out", "timeout")
+
+
+class Devices(Protocol):
+    """Which device a name means, and which there are."""
+
+    def named(self, name: str) -> Device: ...
+
+    def present(self) -> list[str]: ...
+
+
+class Here:
+    """Those of this machine."""
+
+    def named(self, name: str) -> Device:
+        return device_named(name)
+
+    def present(self) -> list[str]:
+        return present()
+
+
+class Wanted(Protocol):
+    """The settings that are read here."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def use_cpu(self) -> bool: ...
+
+    @property
+    def ddp_timeout(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Process `rank` of `count`; on its machine it is `local` of `beside`."""
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+    beside: int = 1
+
+
+def place_in(environ: Mapping[str, str]) -> Place:
+    """What torchrun says of this process; without it there is one. Raises StartError."""
+    if "RANK" not in environ and "WORLD_SIZE" not in environ:
+        return Place()
+    rank, count = _number(environ, "RANK"), _number(environ, "WORLD_SIZE")
+    local = _number(environ, "LOCAL_RANK", rank)
+    beside = _number(environ, "LOCAL_WORLD_SIZE", max(1, local + 1))
+    if not 0 <= rank < count or not 0 <= local < beside:
+        raise StartError(
+            f"RANK={rank} of WORLD_SIZE={count} and LOCAL_RANK={local} of "
+            f"LOCAL_WORLD_SIZE={beside} cannot be; start the processes with torchrun"
+        )
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in environ]
+    if count > 1 and missing:
+        raise StartError(
+            f"WORLD_SIZE is {count}, but {missing[0]} is not set; start the processes with torchrun"
+        )
+    return Place(rank, count, local, beside)
+
+
+def _number(environ: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = environ.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise StartError(f"{name} is {text!r}, no number; start the processes with torchrun")
+    return int(text)
+
+
+def device_of(place: Place, settings: Wanted, devices: Devices) -> Device:
+    """The device of this process: the card that is named, else the one of its local rank.
+
+    Raises StartError if there are more processes than cards.
+    """
+    wanted = HOST if settings.use_cpu else settings.device
+    if settings.use_cpu and settings.device not in ("auto", HOST):
+        raise StartError(f"--use_cpu and --device {settings.device} cannot both be; leave one out")
+    if ":" in wanted:
+        if place.beside > 1:
+            raise StartError(
+                f"--device {wanted} is one card, and {place.beside} processes were started on this "
+                f"machine; say --device {wanted.partition(':')[0]}, and each takes its own"
+            )
+        return devices.named(wanted)
+    kind = devices.named(wanted).name.partition(":")[0]
+    if kind == HOST:
+        return devices.named(HOST)
+    cards = sum(name.startswith(f"{kind}:") for name in devices.present())
+    if place.beside > cards:
+        raise StartError(
+            f"{place.beside} processes were started on this machine, which has {cards} of "
+            f"{kind}; start torchrun with --nproc_per_node={cards}"
+        )
+    return devices.named(f"{kind}:{place.local}")
+
+
+class Ranks:
+    """`Peers` over torch.distributed, or one process by itself (`mesh` is None).
+
+    Owned by the thread that joined; what it calls is bound to `device`.
+    """
+
+    def __init__(self, place: Place, device: torch.device, mesh: DeviceMesh | None) -> None:
+        self.rank, self.count = place.rank, place.count
+        self.device = device
+        self.mesh = mesh
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        """Added in the order of ranks, so that all have the same to the bit."""
+        mine = torch.tensor(numbers, dtype=torch.float64)
+        if self.mesh is None:
+            return tuple(mine.tolist())
+        parts = [torch.empty_like(mine) for _ in range(self.count)]
+        dist.all_gather(parts, mine)
+        return tuple(sum(parts[1:], start=parts[0]).tolist())
+
+    def wait(self) -> None:
+        self.total()
+
+    def told(self, value: T) -> T:
+        """The first process' `value`, everywhere; the others' are not looked at."""
+        if self.mesh is None:
+            return value
+        box: list[Any] = [value if self.first else None]
+        dist.broadcast_object_list(box, src=0, device=torch.device(HOST))
+        told: T = box[0]
+        return told
+
+    def by_first(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the first process, which alone does it.
+
+        A StartError there is raised by all, so that nobody waits for the others.
+        """
+        outcome: tuple[T | None, str | None] = (None, None)
+        if self.first:
+            try:
+                outcome = (work(), None)
+            except StartError as exc:
+                outcome = (None, str(exc))
+        done, wrong = self.told(outcome)
+        if wrong is not None:
+            raise StartError(wrong)
+        made: Any = done
+        return made  # type: ignore[no-any-return]
+
+
+@contextmanager
+def joined(
+    environ: Mapping[str, str], settings: Wanted, devices: Devices | None = None
+) -> Iterator[Ranks]:
+    """This process among its peers, its thread bound to its device, until the block ends.
+
+    Raises StartError for what torchrun or --device name and is not there, and if another process
+    ends before its time or does not answer for `ddp_timeout` seconds.
+    """
+    place = place_in(environ)
+    device = device_of(place, settings, devices or Here())
+    device.bind_thread()
+    its = torch.device(device.name)
+    if place.count == 1:
+        yield Ranks(place, its, None)
+        return
+    with _in_one_sentence(place, settings.ddp_timeout):
+        dist.init_process_group(
+            BACKENDS[its.type],
+            rank=place.rank,
+            world_size=place.count,
+            timeout=timedelta(seconds=settings.ddp_timeout),
+        )
+        try:
+            mesh = init_device_mesh(its.type, (place.count,), mesh_dim_names=("ranks",))
+            yield Ranks(place, its, mesh)
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _in_one_sentence(place: Place, patience: float) -> Iterator[None]:
+    """A peer that is gone shows as an error of the connection to it."""
+    try:
+        yield
+    except RuntimeError as exc:  # torch's own for these are among them
+        said = str(exc)
+        if not isinstance(exc, dist.DistError) and not any(w in said.lower() for w in GONE):
+            raise
+        log.debug("a peer is lost", exc_info=True)
+        raise StartError(
+            f"process {place.rank} of {place.count} lost another one, which ended or did not "
+            f"answer for {patience:g} seconds: {(said.splitlines() or ['no reason'])[0]}"
+        ) from exc

@@ -1,0 +1,155 @@
+"""Brings the model that a training starts from into memory: one reads it, all have their part.
+
+The first process reads the files into its host's memory; the others build the same learner without
+memory. Then each weight goes round, is cut up, and is let go, so that of all hosts only the first
+holds a whole model, and a device holds one whole weight beside its parts.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ...adapters.models.loading import LoadedModel, load_model
+from ..learner import Learner
+from ..settings import TrainingSettings
+from .launch import HOST, Ranks
+from .sharding import Plan, plan_of, said, shard, shards
+
+log = logging.getLogger(__name__)
+
+
+class Method(Protocol):
+    """What is asked of a way to train. `keeps_base`: the model's own weights stay as they are."""
+
+    @property
+    def keeps_base(self) -> bool: ...
+
+    def learner(self, model: PreTrainedModel) -> Learner: ...
+
+    def initialise(self, learner: Learner, seed: int) -> None: ...
+
+
+class Precision(Protocol):
+    @property
+    def compute(self) -> torch.dtype: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is trained, on its device, and the tokenizer of the model that it was made of."""
+
+    learner: Learner
+    tokenizer: PreTrainedTokenizerBase
+
+
+def begin(settings: TrainingSettings, ranks: Ranks, method: Method, precision: Precision) -> Begun:
+    """The learner of `method`, dealt out as `--fsdp` says; called by every process.
+
+    What is trained is in float32; weights that stay as they are, are in what is computed in.
+    Raises StartError, in all processes, for a model that cannot be loaded or trained so.
+    """
+    plan = plan_of(settings.fsdp)
+    if ranks.mesh is None and plan.sharded:
+        log.info("--fsdp %s: one process holds all, there is nobody to share with", settings.fsdp)
+    dtype = precision.compute if method.keeps_base else torch.float32
+    read: list[LoadedModel] = []
+    told = ranks.by_first(lambda: _read(settings, dtype, read))
+    model = read[0].model if read else _without_memory(told, dtype)
+    learner = method.learner(model)
+    if ranks.first:
+        method.initialise(learner, settings.seed)
+    if ranks.mesh is None:
+        learner.to(ranks.device)
+    else:
+        source = learner if ranks.first else None
+        if ranks.first:
+            learner = method.learner(_without_memory(told, dtype))
+        shard(
+            learner,
+            ranks.mesh,
+            plan,
+            precision.compute,
+            settings.fsdp_transformer_layer_cls_to_wrap,
+        )
+        fill(learner, source, ranks, plan)
+        if ranks.first:
+            log.info("%s", said(shards(learner), ranks.count))
+    return Begun(learner, told.tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the others must know to build the model that the first one read."""
+
+    kind: type[PreTrainedModel]
+    config: Any
+    generation: Any
+    tokenizer: PreTrainedTokenizerBase
+
+
+def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel]) -> Told:
+    loaded = load_model(
+        Path(settings.model_name_or_path),
+        HOST,
+        dtype=str(dtype).removeprefix("torch."),
+        trust_remote_code=settings.trust_remote_code,
+        chatglm_generation=settings.chatglm_generation,
+    )
+    into.append(loaded)
+    model: Any = loaded.model
+    return Told(type(model), model.config, model.generation_config, loaded.tokenizer)
+
+
+def _without_memory(told: Told, dtype: torch.dtype) -> PreTrainedModel:
+    kind: Any = told.kind
+    with torch.device("meta"):
+        model: PreTrainedModel = kind(told.config)
+    model.to(dtype)
+    model.train(False)
+    model.requires_grad_(False)
+    model.generation_config = told.generation
+    return model
+
+
+def fill(learner: Learner, source: Learner | None, ranks: Ranks, plan: Plan) -> None:
+    """Give the learner, which has no memory yet, the values of the first process' `source`.
+
+    A weight of `source` is let go as soon as all have it.
+    """
+    theirs = dict(source.named_parameters()) if source is not None else {}
+    learner.to_empty(device=HOST if plan.offloaded else ranks.device)
+    for name, parameter in learner.named_parameters():
+        whole = _everywhere(theirs.get(name), parameter, ranks)
+        with torch.no_grad():
+            parameter.copy_(_cut(whole, parameter))
+        if name in theirs:
+            theirs[name].data = torch.empty(0)
+    tables = dict(source.named_buffers()) if source is not None else {}
+    for name, buffer in learner.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        setattr(learner.get_submodule(owner), leaf, _everywhere(tables.get(name), buffer, ranks))
+
+
+def _everywhere(value: Tensor | None, like: Tensor, ranks: Ranks) -> Tensor:
+    """The first process' `value`, whole, on each one's device."""
+    whole = torch.empty(like.shape, dtype=like.dtype, device=ranks.device)
+    if value is not None:
+        assert value.shape == like.shape, f"{tuple(value.shape)} is not {tuple(like.shape)}"
+        whole.copy_(value.detach())
+    if ranks.mesh is not None:
+        dist.broadcast(whole, src=0)
+    return whole
+
+
+def _cut(whole: Tensor, like: nn.Parameter) -> Tensor:
+    """What of it lies where `like` does; nothing is sent."""
+    if not isinstance(like, DTensor):
+        return whole
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
