@@ -155,14 +155,8 @@ class Ranks:
                 outcome = (None, str(exc))
         done, wrong = self.told(outcome)
         if wrong is not None:
-<<<<<<< HEAD
-            raise StartError(wrong)
-        return done  # type: ignore[return-value]
-=======
             raise (StartError if self.first else Repeated)(wrong)
-        made: Any = done
-        return made  # type: ignore[no-any-return]
->>>>>>> run
+        return done  # type: ignore[return-value]
 
 
 @contextmanager
