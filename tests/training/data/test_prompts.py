@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from danlu.adapters.errors import StartError
 from danlu.adapters.models.spellings import special_ids
 from danlu.adapters.wire.generation import GenerateBody
 from danlu.training.data.dialogue import Dialogue, Origin, Turn, Unusable, dialogue, last_only
-from danlu.training.data.prompts import Written, written
+from danlu.training.data.prompts import Form, Written, written
 from danlu.training.data.store import form_for
 from danlu.training.data.template_form import TemplateForm
 from danlu.worker.glm_prompting import prompting_for
+from danlu.worker.prompting import Prompting
 from danlu.worker.vocabulary import Vocabulary
 
 LONG = 100_000
@@ -75,15 +77,25 @@ def talk(*exchanges: tuple[str, str], system: str = "") -> Dialogue:
 
 
 def samples(name: str, whole: Dialogue, longest: int = LONG) -> list[Written]:
-    return list(written(form_for(TOKENIZERS[name]), whole, longest))
+    return list(written(form(name), whole, longest))
+
+
+@cache
+def form(name: str) -> Form:
+    return form_for(TOKENIZERS[name])
+
+
+@cache
+def prompting(name: str, context: int) -> Prompting:
+    tokenizer = TOKENIZERS[name]
+    return prompting_for(tokenizer, Vocabulary(tokenizer), None, context)
 
 
 def served(name: str, turns: Sequence[Turn], context: int = LONG, answer: int = 1) -> list[int]:
     """What the worker feeds a model that is asked so."""
-    tokenizer = TOKENIZERS[name]
-    prompting = prompting_for(tokenizer, Vocabulary(tokenizer), None, context)
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    return list(prompting.ask(GenerateBody(messages=messages, max_new_tokens=answer)).ids)
+    body = GenerateBody(messages=messages, max_new_tokens=answer)
+    return list(prompting(name, context).ask(body).ids)
 
 
 def spans(one: Written) -> list[tuple[list[int], list[int]]]:
@@ -258,9 +270,9 @@ def test_a_template_that_refuses_every_answer_is_refused() -> None:
 
 def test_a_record_that_the_template_refuses_is_bad() -> None:
     strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-    form = TemplateForm(templated(byte_level_tokenizer(), strict + CHATML))
+    strict_form = TemplateForm(templated(byte_level_tokenizer(), strict + CHATML))
     with pytest.raises(Unusable, match="template refuses it: no system"):
-        list(written(form, talk(("?", "!"), system="S"), LONG))
+        list(written(strict_form, talk(("?", "!"), system="S"), LONG))
 
 
 def test_an_answer_of_weight_0_is_read_and_not_trained() -> None:
