@@ -15,11 +15,12 @@ from ..adapters.host.program import run
 COMMANDS = {  # name: what it does; each is a module here with a main(argv), MODULES aside
     "up": "serve a model: controller, worker and web page in one command",
     "chat": "talk to a model in this terminal",
+    "train": "fine-tune a model; see what would be trained, compare the answers, merge a LoRA",
     "export": "write a model anew, in its original layout or in transformers' own",
     "doctor": "find out what keeps this machine from serving, and what mends it",
     "bench": "put a server under load and measure it",
 }
-MODULES = {"doctor": "doctor.program", "bench": "bench.program"}
+MODULES = {"doctor": "doctor.program", "bench": "bench.program", "train": "train.program"}
 
 HELP = f"""usage: danlu COMMAND [--flags]
 
@@ -29,6 +30,7 @@ HELP = f"""usage: danlu COMMAND [--flags]
   danlu up --demo-chatglm2                  a tiny ChatGLM2, without any network
   danlu up --model-path DIR                 your own
   danlu chat --model-path DIR               without servers
+  danlu train --model-path DIR --data-path FILE --output-dir DIR
   danlu export --model-path DIR --out DIR   for other programs
   danlu bench --concurrency 16              the API on :8000 under load
 

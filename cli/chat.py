@@ -12,17 +12,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..adapters.devices.static_tls import cure
 from ..adapters.errors import BadRequest, StartError
 from ..adapters.host import logs
 from ..adapters.host.settings import knob, knob_of, settings_from
 from ..adapters.wire.generation import SEEDS, Message
 from ..worker.checks import checked
-from ..worker.engine import AnyEngine
-from ..worker.engines import in_a_thread, load_engine
-from ..worker.loading import Progress
 from ..worker.settings import OFF, REFUSED, WorkerSettings
-from ..worker.showing import Shown
+from .borrowing import borrowed
 from .dialogue import Dialogue
 from .speaker import EngineSpeaker, Wishes
 from .styles import style_named
@@ -92,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     wishes = wishes_of(settings)
     worker = checked(worker_settings(settings))
     logs.configure("chat", level=logging.WARNING)
-    engine = _loaded(worker)
+    engine = borrowed(worker)
     try:
         with asyncio.Runner() as runner:
             conversation = engine.card.conversation
@@ -147,20 +143,3 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         stream_interval=1,
         no_register=True,
     )
-
-
-def _loaded(worker: WorkerSettings) -> AnyEngine:
-    try:
-        return _load(worker)
-    except Exception as exc:
-        if error := cure(exc):
-            raise error from exc
-        raise
-
-
-def _load(worker: WorkerSettings) -> AnyEngine:
-    """On a thread of its own, as `load_engine` wants; says on standard error how far it is."""
-    progress = Progress(Shown(worker.names[0], sys.stderr if sys.stderr.isatty() else None))
-    engine = in_a_thread(lambda: load_engine(worker, progress)).result()
-    progress.set(1.0)
-    return engine

@@ -14,15 +14,17 @@ from ..worker.outbox import Outbox
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How answers are to be made."""
+    """How answers are to be made; `model` is None for the engine's own."""
 
     temperature: float
     repetition_penalty: float
     max_new_tokens: int
+    model: str | None = None
 
     def body(self, messages: list[Message]) -> GenerateBody:
         """What the engine is asked; raises BadRequest for an illegal wish."""
         fields = {
+            "model": self.model,
             "messages": [message.model_dump() for message in messages],
             "temperature": self.temperature,
             "repetition_penalty": self.repetition_penalty,

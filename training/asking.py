@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from ..adapters.errors import StartError
 from ..adapters.host.settings import flag_name, given_settings
+from ..adapters.models.checkpoint import checkpoint_at
 from .flags import IDLE, OFF, REFUSED
 from .settings import PREFIX, TrainingSettings
 
@@ -54,6 +55,23 @@ def asked(
     for wrong in _contradictions(settings, given):
         raise StartError(wrong)
     return Asked(settings, [*notes, *_idle(settings, given)], given)
+
+
+def check_files(settings: TrainingSettings) -> None:
+    """Whether model and data are there, before anything is loaded; raises StartError."""
+    checkpoint = checkpoint_at(Path(settings.model_name_or_path))
+    if checkpoint.gguf:
+        raise StartError(
+            f"--model_name_or_path {checkpoint.path} is a GGUF file, whose weights are rounded; "
+            "give the directory of the model that it was made from"
+        )
+    for flag, files in (
+        ("data_path", settings.data_path),
+        ("eval_data_path", settings.eval_data_path),
+    ):
+        for file in files:
+            if not Path(file).is_file():
+                raise StartError(f"--{flag} {file} is no file; give JSON or JSONL")
 
 
 def _method(settings: TrainingSettings, given: Mapping[str, str]) -> tuple[str, list[str]]:

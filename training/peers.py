@@ -2,6 +2,12 @@
 
 from typing import Protocol
 
+from ..adapters.errors import StartError
+
+
+class Repeated(StartError):
+    """What ends this process ended the first one, too, which says it."""
+
 
 class Peers(Protocol):
     """`rank` of `count`. Every call is made by all of them, in the same order."""

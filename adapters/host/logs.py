@@ -33,6 +33,14 @@ def configure(program: str, log_dir: str = "", level: int = logging.INFO) -> Non
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def configure_one_of(program: str, rank: int) -> None:
+    """As above, for process `rank` of several: the first tells what it does, the others only what
+    goes wrong, with their rank before it."""
+    configure(program, level=logging.WARNING if rank else logging.INFO)
+    for handler in logging.getLogger().handlers if rank else ():
+        handler.setFormatter(logging.Formatter(f"[process {rank}] {LINE}"))
+
+
 def _file(log_dir: Path, program: str) -> logging.Handler:
     try:
         log_dir.mkdir(parents=True, exist_ok=True)

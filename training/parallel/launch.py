@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from ...adapters.devices.device import device_named, present
 from ...adapters.errors import StartError
+from ..peers import Repeated
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ class Ranks:
     def by_first(self, work: Callable[[], T]) -> T:
         """What `work` returns in the first process, which alone does it.
 
-        A StartError there is raised by all, so that nobody waits for the others.
+        A StartError there is raised by all, so that nobody waits for the others; as Repeated by
+        these.
         """
         outcome: tuple[T | None, str | None] = (None, None)
         if self.first:
@@ -153,7 +155,7 @@ class Ranks:
                 outcome = (None, str(exc))
         done, wrong = self.told(outcome)
         if wrong is not None:
-            raise StartError(wrong)
+            raise (StartError if self.first else Repeated)(wrong)
         return done  # type: ignore[return-value]
 
 

@@ -1,9 +1,11 @@
 """tqdm's progress bar, with the loss behind it."""
 
 import sys
+from contextlib import AbstractContextManager
 from typing import TextIO
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 
 class TqdmBar:
@@ -24,6 +26,12 @@ class TqdmBar:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def above_the_bar() -> AbstractContextManager[None]:
+    """While it is open, lines of the log are written above the bar, too."""
+    redirected: AbstractContextManager[None] = logging_redirect_tqdm()
+    return redirected
 
 
 def say_above(line: str) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import math
-from pathlib import Path
 
 import pytest
 from support.training import a_step, an_evaluation
@@ -73,12 +72,6 @@ def test_an_evaluation_is_told_at_once() -> None:
     showing, said = _showing(NoBar(), every=100)
     showing.evaluated(an_evaluation(5, 0.00751))
     assert said == ["{'eval_loss': 0.00751, 'eval_runtime': 0.25, 'epoch': 0.50}"]
-
-
-def test_a_checkpoint_is_told_with_its_place() -> None:
-    showing, said = _showing(NoBar())
-    showing.saved(Path("out/checkpoint-3"))
-    assert said == ["saved out/checkpoint-3"]
 
 
 def test_the_bar_moves_with_every_step_from_where_it_goes_on() -> None:

@@ -1,0 +1,1 @@
+"""`danlu train`: fine-tunes a model, shows what would be trained, compares, and merges."""

@@ -1,0 +1,50 @@
+"""`danlu train merge`: adds a LoRA to its model's weights and writes the sum as a model."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...adapters.errors import StartError
+from ...adapters.host import logs
+from ...adapters.host.settings import knob, knob_of, settings_from
+from ...worker.settings import WorkerSettings
+from ..export import ExportSettings
+
+PREFIX = "DANLU_TRAIN_MERGE_"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSettings:
+    """Writes a model with a LoRA in its weights, for programs that know no adapters."""
+
+    model_path: str = knob_of(WorkerSettings, "model_path")
+    adapter: str = knob("", "directory of the LoRA; required", aliases=("--adapter-path",))
+    out: str = knob_of(ExportSettings, "out")
+    layout: str = knob_of(ExportSettings, "layout")
+    dtype: str | None = knob_of(ExportSettings, "dtype")
+
+
+def main(argv: Sequence[str]) -> None:
+    settings = settings_from(
+        MergeSettings, argv, os.environ, PREFIX, prog="danlu train merge", as_transformers=True
+    )
+    if not (settings.model_path and settings.adapter and settings.out):
+        raise StartError("give --model-path DIR, --adapter DIR, and --out DIR, where it shall go")
+    logs.configure("train", level=logging.WARNING)
+    _merge(settings)
+    print(f"{settings.out} has the model with {settings.adapter} in it")
+
+
+def _merge(settings: MergeSettings) -> None:
+    """Imports torch."""
+    from ...training.methods.merging import merge
+
+    merge(
+        Path(settings.model_path),
+        Path(settings.adapter),
+        Path(settings.out),
+        layout=settings.layout,
+        dtype=settings.dtype,
+    )

@@ -1,0 +1,49 @@
+"""What a training reads: samples to learn, samples to evaluate on, and the report on both."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..adapters.models.tokenizers import tokenizer_at
+from .data.report import Report
+from .data.store import Tokenised, samples_of
+from .parallel.launch import Ranks
+from .peers import Alone
+from .sample import Samples
+from .settings import TrainingSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    samples: Samples
+    evaluation: Samples | None
+    report: Report
+
+
+def supply(settings: TrainingSettings, ranks: Ranks, root: Path) -> Supply:
+    """Tokenised by the first process, below `root`, and read by all; raises StartError in all."""
+    ranks.by_first(lambda: _both(settings, root))
+    data, evaluation = _both(settings, root)
+    for line in data.report.lines:
+        log.info("%s", line)
+    if evaluation is not None:
+        return Supply(data.samples, evaluation.samples, data.report)
+    if settings.eval_share:
+        return Supply(*data.split(settings.eval_share, settings.seed), data.report)
+    return Supply(data.samples, None, data.report)
+
+
+def _both(settings: TrainingSettings, root: Path) -> tuple[Tokenised, Tokenised | None]:
+    tokenizer = tokenizer_at(
+        Path(settings.model_name_or_path),
+        trust_remote_code=settings.trust_remote_code,
+        chatglm_generation=settings.chatglm_generation,
+    )
+
+    def made_of(files: tuple[str, ...]) -> Tokenised:
+        return samples_of(settings, tokenizer, files, root=root, peers=Alone(), say=log.info)
+
+    wanted = settings.eval_data_path and settings.eval_strategy != "no"
+    return made_of(settings.data_path), made_of(settings.eval_data_path) if wanted else None
