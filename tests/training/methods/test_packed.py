@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
-from danlu.adapters.models.weight_only.cpu import CPUInt4
-from danlu.adapters.models.weight_only.kernel import Kernel
+from danlu.adapters.models.weight_only.kernel import Kernel, kernel_for
 from danlu.adapters.models.weight_only.linear import WeightOnlyLinear, packed_linear
 from danlu.adapters.models.weight_only.rows import GROUP, Rows, rounded
 from danlu.training.methods import packed
@@ -57,7 +56,7 @@ def test_any_product_and_gradient_is_the_dense_layers(
 def test_its_numbers_are_those_that_a_worker_multiplies_by() -> None:
     weight = torch.randn(128, 256).bfloat16()
     layer = nn.Linear(256, 128, bias=False).requires_grad_(False)
-    kernels: tuple[Kernel, ...] = (KERNEL, CPUInt4())
+    kernels: tuple[Kernel, ...] = (KERNEL, kernel_for("cpu", 4))
     ours, served = (packed_linear(layer, weight, kernel, torch.bfloat16) for kernel in kernels)
     each = torch.eye(256, dtype=torch.bfloat16)  # a column comes out as it is
     assert torch.allclose(ours(each).float(), served(each).float(), atol=2e-2)
