@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from ..adapters.cache import cache_root
 from ..adapters.devices.device import device_named
@@ -40,6 +41,7 @@ WIDTH = 64  # rows are padded to a multiple of so many tokens where a new shape 
 
 def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[str, str]) -> None:
     """The whole program after its settings; raises StartError for what cannot be done."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # one bar is enough
     for note in asked.notes:
         log.info("%s", note)
     settings = asked.settings
