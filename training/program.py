@@ -1,6 +1,7 @@
 """Puts the parts of a training together: data, model, course, checkpoints, and what is shown."""
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -112,7 +113,8 @@ class Run:
         account = Account()
         first = self._ranks.first
         heard = telling(self._settings, account, time.monotonic) if first else nullcontext(NOBODY)
-        with heard as listener, Interruption(log.warning) as interrupted:
+        say = log.warning if first else log.info
+        with heard as listener, Interruption(say) as interrupted:
             outcome = go_through(
                 Course(
                     self._settings,
@@ -132,6 +134,8 @@ class Run:
             self._keeper.publish(outcome.at, self._best(outcome))
         if first:
             self._say(account, outcome, whole)
+        if not whole:
+            sys.exit(interrupted.status)
 
     def _best(self, outcome: Outcome) -> Path | None:
         if not self._settings.load_best_model_at_end or not outcome.at.best_step:

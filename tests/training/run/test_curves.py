@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from support.training import a_step, an_evaluation
 
@@ -78,6 +78,7 @@ def test_losses_that_are_no_numbers_leave_gaps() -> None:
     assert np.isnan(np.asarray(curve.get_ydata(), dtype=float)).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(-100, 100), max_size=40), st.floats(0, 9))
 def test_a_smoothed_loss_lies_among_those_so_far(losses: list[float | None], span: float) -> None:
     for number, smooth in enumerate(smoothed(losses, span)):
