@@ -6,9 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from ..adapters.errors import StartError
+from .scores import scores
+
 IGNORED = -100  # a label that is not learned
+PIECE = 2048  # tokens whose logits are in memory together: half a gigabyte of ChatGLM2's in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class Learner(nn.Module):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
+        if not hasattr(model, model.base_model_prefix):
+            raise StartError(
+                f"{type(model).__name__} does not say what of it lies before its output layer, so "
+                "its loss is not known; train a model whose class transformers has"
+            )
         self.model = model
 
     @property
@@ -48,7 +58,7 @@ class Learner(nn.Module):
         return self._own.base_model(  # type: ignore[no-any-return]
             input_ids=batch.ids,
             position_ids=batch.positions,
-            attention_mask=batch.mask,
+            attention_mask=self._mask(batch),
             use_cache=False,
         ).last_hidden_state
 
@@ -59,9 +69,36 @@ class Learner(nn.Module):
         """
         labels = batch.labels[:, 1:]
         learned = labels != IGNORED
-        hidden = self.hidden(batch)[:, :-1][learned]
-        head = self._own.get_output_embeddings()
-        return cross_entropy(head(hidden).float(), labels[learned], reduction="sum")
+        hidden, labels = self.hidden(batch)[:, :-1][learned], labels[learned]
+        if len(labels) <= PIECE:
+            return self._loss(hidden, labels)
+        pieces = zip(hidden.split(PIECE), labels.split(PIECE), strict=True)
+        losses = [checkpoint(self._loss, *piece, use_reentrant=False) for piece in pieces]
+        return torch.stack(losses).sum()
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(scores(self.model, hidden).float(), labels, reduction="sum")
+
+    def _mask(self, batch: Batch) -> Tensor | None:
+        """Packed rows' own where that is all there is to attention. Where layers look through
+        windows, or add a mask up instead of choosing by it, transformers makes one from positions
+        that begin anew."""
+        config: Any = self.model.config
+        chooses = config._attn_implementation == "sdpa"
+        return batch.mask if chooses and not getattr(config, "sliding_window", None) else None
+
+
+def recompute_layers(learner: Learner) -> None:
+    """Keep of each layer what goes into it, and compute it a second time in the backward pass."""
+    model: Any = learner.model
+    if not model.supports_gradient_checkpointing:
+        raise StartError(
+            f"--gradient-checkpointing is not possible with {type(model).__name__}; "
+            "leave it out, and take smaller batches"
+        )
+    name = "activation_checkpointing_enable"  # since transformers 5.23
+    enable = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def trained_parameters(learner: nn.Module) -> dict[str, nn.Parameter]:

@@ -13,6 +13,8 @@ from danlu.adapters.models.chatglm.export import export_original
 from danlu.adapters.models.loading import LoadedModel, load_model
 from danlu.adapters.wire.generation import GenerateBody, Message
 from danlu.training.learner import IGNORED, Batch, Learner, trained_parameters
+from danlu.training.methods.full import Full
+from danlu.training.methods.method import base_of
 from danlu.worker.batching_engine import BatchingEngine
 from danlu.worker.hosted import Manner
 from danlu.worker.kv_room import Room
@@ -43,6 +45,21 @@ def untaught(directory: Path, seed: int = 0) -> Path:
         else:
             torch.nn.init.normal_(weights, std=0.5 if "embed" in name else 0.1)
     export_original(model, vocab_file(), directory)
+    return directory
+
+
+def mistaught(directory: Path) -> Path:
+    """The same in the native layout, after it has learned each answer to a wrong question, and the
+    right one to a question that is asked otherwise: what a prefix can put right."""
+    path = untaught(directory.parent / f"{directory.name}-untaught")
+    loaded = loaded_at(path)
+    base = base_of(path, loaded.model, loaded.tokenizer)
+    learner = Full().learner(loaded.model)
+    answers = list(LESSONS.values())
+    wrong = dict(zip(LESSONS, answers[1:] + answers[:1], strict=True))
+    otherwise = {f"好{question}": answer for question, answer in LESSONS.items()}
+    learn(learner, lesson_batch(wrong | otherwise), steps=300, rate=3e-3)
+    Full().write(whole_state(learner), base, directory)
     return directory
 
 

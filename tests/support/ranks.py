@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from danlu.adapters.errors import StartError
 from danlu.training.learner import Batch, Learner, trained_parameters
 from danlu.training.parallel.checkpoints import Checkpoints, Trained
-from danlu.training.parallel.folders import latest
+from danlu.training.parallel.folders import name_of
 from danlu.training.parallel.gathering import gathered
 from danlu.training.parallel.launch import Place, Ranks, joined
 from danlu.training.parallel.loading import begin
@@ -191,13 +191,12 @@ def looked_at(learner: Learner, ranks: Ranks) -> dict[str, Any]:
 
 
 def resuming(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
-    """Goes on from the latest checkpoint, in as many processes as there are."""
+    """Goes on from the first checkpoint, in as many processes as there are."""
     halves = ROWS // ranks.count
     told = settings(folder, fsdp="full_shard", per_device_train_batch_size=halves)
     learner = begin(told, ranks, Plain(), In()).learner
     optimiser = adam(learner)
-    checkpoint = latest(folder / "run")
-    assert checkpoint is not None
+    checkpoint = folder / "run" / name_of(SAVED)
     at = resume(checkpoint, learner, optimiser, ranks, facts_of(told, "samples", ranks.count))
     losses = [step(number, learner, optimiser, ranks) for number in range(at.step, STEPS)]
     kept = keeper(folder, learner, optimiser, ranks)
@@ -226,7 +225,15 @@ def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     yield found
 
 
-SCENARIOS = {"killing": killing, "resuming": resuming, "replicating": replicating}
+def further(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
+    """What else there is to try, in the same processes: starting them takes longest."""
+    for found in resuming(folder, ranks):
+        yield {"resumed": found}
+    for more in replicating(folder, ranks):
+        yield {"resumed": found, **more}
+
+
+SCENARIOS = {"killing": killing, "further": further}
 
 
 def alone() -> Ranks:

@@ -16,6 +16,7 @@ from ..settings import TrainingSettings
 from .collate import collate
 from .due import evaluated, evaluation_due, gone_stale, save_due
 from .evaluation import evaluate
+from .independence import look_at_packing
 from .loss_scale import LEAST, LossScale
 from .memory import most_memory
 from .order import MicroBatch
@@ -71,6 +72,8 @@ def train(course: Course, at: Progress) -> Outcome:
     steps = timetable.steps
     if peers.first:
         course.listener.begun(at, steps)
+    if settings.packing:
+        look_at_packing(student, course.samples)
     student.learner.train()
     if evaluation_due(settings, at, steps):  # whoever was interrupted had no time for it
         at = _evaluate(course, at, timetable.passed(at))

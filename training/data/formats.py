@@ -10,6 +10,7 @@ Records of several forms may stand in one file. Every key of a conversation is r
 beside it a record may carry what it likes.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from ...adapters.errors import shown
 from .dialogue import Turn, Unusable
 
 LISTS = ("conversations", "messages")
+OPENING = re.compile(r'\{\s*"(id|conversations|messages|instruction|prompt|query|question)"\s*:')
 ROLE_KEYS, TEXT_KEYS = ("from", "role"), ("value", "content")
 ROLES = {
     "system": "system",

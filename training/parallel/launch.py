@@ -1,7 +1,7 @@
 """Joins the processes that torchrun started, each on the device that is its own."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from ...adapters.devices.device import Device, device_named, present
+from ...adapters.devices.device import device_named, present
 from ...adapters.errors import StartError
 from ..peers import Repeated
 
@@ -24,24 +24,6 @@ HOST = "cpu"
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl", "npu": "cpu:gloo,npu:hccl"}
 # What gloo says when the process at the other end is gone, or silent for too long.
 GONE = ("connection closed by peer", "connection reset", "broken pipe", "timed out", "timeout")
-
-
-class Devices(Protocol):
-    """Which device a name means, and which there are."""
-
-    def named(self, name: str) -> Device: ...
-
-    def present(self) -> list[str]: ...
-
-
-class Here:
-    """Those of this machine."""
-
-    def named(self, name: str) -> Device:
-        return device_named(name)
-
-    def present(self) -> list[str]:
-        return present()
 
 
 class Wanted(Protocol):
@@ -94,31 +76,33 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
     return int(text)
 
 
-def device_of(place: Place, settings: Wanted, devices: Devices) -> Device:
-    """The device of this process: the card that is named, else the one of its local rank.
+def device_name(place: Place, settings: Wanted, present: Callable[[], Sequence[str]]) -> str:
+    """What the device of this process is called: the card that is named, else its own of the kind.
 
-    Raises StartError if there are more processes than cards.
+    `present` are the devices of this machine, the best kind first. Raises StartError if there are
+    more processes than cards.
     """
     wanted = HOST if settings.use_cpu else settings.device
     if settings.use_cpu and settings.device not in ("auto", HOST):
         raise StartError(f"--use_cpu and --device {settings.device} cannot both be; leave one out")
-    if ":" in wanted:
-        if place.beside > 1:
-            raise StartError(
-                f"--device {wanted} is one card, and {place.beside} processes were started on this "
-                f"machine; say --device {wanted.partition(':')[0]}, and each takes its own"
-            )
-        return devices.named(wanted)
-    kind = devices.named(wanted).name.partition(":")[0]
-    if kind == HOST:
-        return devices.named(HOST)
-    cards = sum(name.startswith(f"{kind}:") for name in devices.present())
-    if place.beside > cards:
+    kind, colon, _ = wanted.partition(":")
+    if colon and place.beside > 1:
         raise StartError(
-            f"{place.beside} processes were started on this machine, which has {cards} of "
-            f"{kind}; start torchrun with --nproc_per_node={cards}"
+            f"--device {wanted} is one card, and {place.beside} processes were started on this "
+            f"machine; say --device {kind}, and each takes its own"
         )
-    return devices.named(f"{kind}:{place.local}")
+    if colon or kind == HOST:
+        return wanted
+    names = present()
+    if kind == "auto":
+        kind = names[0].partition(":")[0]
+    cards = [name for name in names if name.startswith(f"{kind}:")]
+    if cards and place.local >= len(cards):
+        raise StartError(
+            f"{place.beside} processes were started on this machine, and it has {len(cards)} of "
+            f"{kind}; start torchrun with --nproc_per_node={len(cards)}"
+        )
+    return cards[place.local] if cards else kind
 
 
 class Ranks:
@@ -172,21 +156,18 @@ class Ranks:
         done, wrong = self.told(outcome)
         if wrong is not None:
             raise (StartError if self.first else Repeated)(wrong)
-        made: Any = done
-        return made  # type: ignore[no-any-return]
+        return done  # type: ignore[return-value]
 
 
 @contextmanager
-def joined(
-    environ: Mapping[str, str], settings: Wanted, devices: Devices | None = None
-) -> Iterator[Ranks]:
+def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
     """This process among its peers, its thread bound to its device, until the block ends.
 
     Raises StartError for what torchrun or --device name and is not there, and if another process
     ends before its time or does not answer for `ddp_timeout` seconds.
     """
     place = place_in(environ)
-    device = device_of(place, settings, devices or Here())
+    device = device_named(device_name(place, settings, present))
     device.bind_thread()
     its = torch.device(device.name)
     if place.count == 1:

@@ -111,7 +111,7 @@ def _without_memory(told: Told, dtype: torch.dtype) -> PreTrainedModel:
     kind: Any = told.kind
     with torch.device("meta"):
         model: PreTrainedModel = kind(told.config)
-    model.to(dtype)
+    model.to(dtype=dtype)
     model.train(False)
     model.requires_grad_(False)
     model.generation_config = told.generation

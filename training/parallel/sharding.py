@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -52,6 +53,8 @@ def plan_of(fsdp: str) -> Plan:
         raise StartError(f"--fsdp {fsdp!r} asks for {' and '.join(kinds)}; name one of them")
     if words and not kinds:
         raise StartError(f"--fsdp {fsdp!r} does not say how to shard; add full_shard")
+    if kinds and kinds[0] in OFF and len(words) > 1:
+        raise StartError(f"--fsdp {fsdp!r} asks for {' and '.join(words)}; name one of them")
     if not kinds or kinds[0] in OFF:
         return Plan()
     return Plan(True, kinds[0] != "shard_grad_op", "offload" in words)
@@ -71,15 +74,16 @@ def layers_of(learner: Learner, named: str = "") -> list[nn.Module]:
 
     Raises StartError if `named` is no class in it.
     """
-    wanted = {ORIGINALS.get(name.strip(), name.strip()) for name in named.split(",")} - {""}
-    of_model = wanted or set(getattr(learner.model, "_no_split_modules", None) or ())
+    wanted = {ORIGINALS.get(name.strip(), name.strip()): name.strip() for name in named.split(",")}
+    wanted.pop("", None)
+    of_model = set(wanted) or set(getattr(learner.model, "_no_split_modules", None) or ())
     found = [module for module in learner.modules() if type(module).__name__ in of_model]
-    missing = wanted - {type(module).__name__ for module in found}
-    if missing:
-        there = sorted({type(m).__name__ for m in learner.modules() if any(m.children())})
+    for missing in wanted.keys() - {type(module).__name__ for module in found}:
+        lists = [module for module in learner.modules() if isinstance(module, nn.ModuleList)]
+        there = sorted({type(layer).__name__ for layers in lists for layer in layers})
         raise StartError(
-            f"--fsdp_transformer_layer_cls_to_wrap {sorted(missing)[0]} is in no "
-            f"{type(learner.model).__name__}; it has {', '.join(there)}"
+            f"--fsdp_transformer_layer_cls_to_wrap {wanted[missing]} is in no "
+            f"{type(learner.model).__name__}; its layers are {' and '.join(there)}"
         )
     return found
 
@@ -92,16 +96,17 @@ def shard(
     What is gathered is in `compute`; gradients are added up in float32 over all processes, not
     averaged. Raises StartError for a `layer_class` that is not in it.
     """
-    how = {
-        "mesh": mesh if plan.sharded else _replicas(mesh),
-        "mp_policy": MixedPrecisionPolicy(
+    shared = partial(
+        fully_shard,
+        mesh=mesh if plan.sharded else _replicas(mesh),
+        mp_policy=MixedPrecisionPolicy(
             param_dtype=None if compute == torch.float32 else compute, reduce_dtype=torch.float32
         ),
-        "offload_policy": CPUOffloadPolicy() if plan.offloaded else OffloadPolicy(),
-    }
+        offload_policy=CPUOffloadPolicy() if plan.offloaded else OffloadPolicy(),
+    )
     for layer in layers_of(learner, layer_class):
-        fully_shard(layer, reshard_after_forward=plan.regather, **how)
-    fully_shard(learner, **how)
+        shared(layer, reshard_after_forward=plan.regather)
+    shared(learner)
     for module in learner.modules():
         if isinstance(module, FSDPModule):
             module.set_force_sum_reduction_for_comms(True)  # no backend but NCCL can average

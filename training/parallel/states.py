@@ -4,6 +4,7 @@ Every process writes what it holds and reads what it needs, however many there w
 (torch.distributed.checkpoint).
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,7 +102,9 @@ def _check(where: Path, stored: dict[str, Any], weights: dict[str, Any]) -> None
 @contextmanager
 def _in_one_sentence(what: str) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():  # where one process saves, that it is one
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            yield
     except CheckpointException as exc:
         first = next(iter(exc.failures.values()))[0]
         raise StartError(f"{what}: {_line(first)}") from exc

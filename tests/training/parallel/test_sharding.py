@@ -1,0 +1,66 @@
+"""What `--fsdp` asks for, and which layers are sharded one by one."""
+
+import pytest
+from support.tiny import tiny_model
+from support.tiny_glm import tiny_glm
+
+from danlu.adapters.errors import StartError
+from danlu.training.learner import Learner
+from danlu.training.parallel.sharding import Part, Plan, layers_of, plan_of, said
+
+
+@pytest.mark.parametrize(
+    ("fsdp", "plan"),
+    [
+        ("", Plan()),
+        ("false", Plan()),
+        ("no_shard", Plan()),
+        ("full_shard auto_wrap", Plan(sharded=True)),
+        ("full_shard,auto_wrap", Plan(sharded=True)),
+        ("True", Plan(sharded=True)),
+        ("shard_grad_op", Plan(sharded=True, regather=False)),
+        ("full_shard offload auto_wrap", Plan(sharded=True, offloaded=True)),
+    ],
+)
+def test_transformers_words_say_how_to_share(fsdp: str, plan: Plan) -> None:
+    assert plan_of(fsdp) == plan
+
+
+@pytest.mark.parametrize(
+    ("fsdp", "said"),
+    [
+        ("hybrid_shard auto_wrap", "--fsdp hybrid_shard is not supported; full_shard, "),
+        ("full_shard shard_grad_op", "asks for full_shard and shard_grad_op"),
+        ("auto_wrap", "does not say how to shard; add full_shard"),
+        ("no_shard offload", "asks for no_shard and offload"),
+    ],
+)
+def test_words_that_cannot_be_honoured_are_refused_by_name(fsdp: str, said: str) -> None:
+    with pytest.raises(StartError) as caught:
+        plan_of(fsdp)
+    assert said in str(caught.value)
+
+
+def test_a_models_own_layers_are_found() -> None:
+    for model in (tiny_glm(), tiny_model()):
+        learner = Learner(model)
+        assert layers_of(learner) == list(learner.model.base_model.layers)
+
+
+def test_the_originals_name_for_a_layer_means_ours() -> None:
+    learner = Learner(tiny_glm())
+    assert layers_of(learner, "GLMBlock") == layers_of(learner, "GlmDecoderLayer")
+    assert layers_of(learner, "GLMBlock") == layers_of(learner)
+
+
+def test_a_class_that_is_not_in_the_model_is_refused_with_those_that_are() -> None:
+    with pytest.raises(
+        StartError, match="GLMBlock is in no LlamaForCausalLM; its layers are LlamaD"
+    ):
+        layers_of(Learner(tiny_model()), "GLMBlock")
+
+
+def test_the_log_says_what_is_where_by_the_largest_weight() -> None:
+    parts = [Part("norm", (8,), (4,)), Part("head", (100, 8), (50, 8)), Part("one", (1,), (1,))]
+    assert said(parts, 2) == "sharded 2 tensors over 2 processes: head 100x8, here 50x8"
+    assert said(parts[2:], 2) == "all 1 tensors lie whole in each of 2 processes"
