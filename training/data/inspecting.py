@@ -6,6 +6,7 @@ No weights are loaded. Learned tokens are coloured, and stand in ⟦⟧ where th
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from rich.rule import Rule
 from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
+from ...adapters.models.chatglm.tokenizer import ChatGLMTokenizer
+from ...adapters.models.spellings import special_ids
 from ...adapters.models.tokenizers import tokenizer_at
 from ..peers import Alone
 from ..sample import Sample
@@ -24,10 +27,13 @@ BINS = 10  # rows of the histogram
 BAR = 40  # characters of its longest bar
 LEARNED = "bold green"
 OPEN, CLOSE = "⟦", "⟧"
+PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 
 
-def inspected(settings: TrainingSettings, console: Console, *, root: Path, show: int = 3) -> None:
-    """Tokenises the settings' data below `root`, as a training would, and shows it.
+def inspected(
+    settings: TrainingSettings, console: Console, *, root: Path | None = None, show: int = 3
+) -> None:
+    """Tokenises the settings' data as a training would, and shows it; kept if there is a `root`.
 
     Raises StartError for a model or data that a training would refuse.
     """
@@ -36,10 +42,13 @@ def inspected(settings: TrainingSettings, console: Console, *, root: Path, show:
         trust_remote_code=settings.trust_remote_code,
         chatglm_generation=settings.chatglm_generation,
     )
-    made = samples_of(
-        settings, tokenizer, settings.data_path, root=root, peers=Alone(), say=_ignored
-    )
-    inspect(tokenizer, made, console, show=show)
+    with TemporaryDirectory() as passing:
+        files, place = settings.data_path, root or Path(passing)
+        made = samples_of(settings, tokenizer, files, root=place, peers=Alone(), say=_ignored)
+        inspect(tokenizer, made, console, show=show)
+        if settings.eval_share and not settings.eval_data_path:
+            train, kept = made.split(settings.eval_share, settings.seed)
+            console.print(f"{len(train)} samples are trained, {len(kept)} kept for evaluation")
 
 
 def inspect(
@@ -84,7 +93,14 @@ def shown(tokenizer: PreTrainedTokenizerBase, sample: Sample, *, marked: bool) -
 
 
 def _spelled(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Their text, special tokens by name."""
+    """Their text, special tokens by name, and nothing that a terminal would obey."""
+    glm = isinstance(tokenizer, ChatGLMTokenizer)
+    special = tokenizer.special_ids if glm else special_ids(tokenizer)
+    parts = []
+    for by_name, run in groupby(ids, key=special.__contains__):
+        each = list(run)
+        parts += tokenizer.convert_ids_to_tokens(each) if by_name else [str(tokenizer.decode(each))]
+    return "".join(parts).translate(PICTURES)
 
 
 def _ignored(_: str) -> None:
