@@ -145,9 +145,12 @@ def keeper(
 
 def killing(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     """Looks at everything, trains, and is killed while its second checkpoint is written."""
+    (folder / f"{ranks.rank}.came").touch()
+    ranks.wait()
+    came = sorted(path.stem for path in folder.glob("*.came"))
     told = settings(folder, fsdp="full_shard auto_wrap")
     learner = begin(told, ranks, Plain(), In()).learner
-    found = looked_at(learner, ranks)
+    found = {"came": came, **looked_at(learner, ranks)}
     optimiser = adam(learner)
     found["losses"] = []
     for number in range(STEPS):
@@ -206,7 +209,7 @@ def resuming(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
 
 
 def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
-    """All weights whole in each process; then tied and partly frozen ones in halves."""
+    """All weights whole in each process; then other models in halves."""
     learner = begin(settings(folder), ranks, Plain(), In()).learner
     found = looked_at(learner, ranks)
     optimiser = adam(learner)
@@ -218,6 +221,8 @@ def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
         "same": model.lm_head.weight is model.model.embed_tokens.weight,
         "gradients": gradients(tied, ranks),
     }
+    own = replace(told, model_name_or_path=str(folder / "own"), trust_remote_code=True)
+    found["own code"] = gradients(begin(own, ranks, Plain(), In()).learner, ranks)
     half = begin(told, ranks, Plain("q_proj", True), In(torch.bfloat16)).learner
     before = whole(half, ranks)
     losses = [step(0, half, adam(half), ranks) for _ in range(2)]
