@@ -1,12 +1,14 @@
 """Puts the parts of a training together: data, model, course, checkpoints, and what is shown."""
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from ..adapters.cache import cache_root
 from ..adapters.devices.device import device_named
@@ -40,6 +42,7 @@ WIDTH = 64  # rows are padded to a multiple of so many tokens where a new shape 
 
 def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[str, str]) -> None:
     """The whole program after its settings; raises StartError for what cannot be done."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # one bar is enough
     for note in asked.notes:
         log.info("%s", note)
     settings = asked.settings
@@ -110,7 +113,8 @@ class Run:
         account = Account()
         first = self._ranks.first
         heard = telling(self._settings, account, time.monotonic) if first else nullcontext(NOBODY)
-        with heard as listener, Interruption(log.warning) as interrupted:
+        say = log.warning if first else log.info
+        with heard as listener, Interruption(say) as interrupted:
             outcome = go_through(
                 Course(
                     self._settings,
@@ -130,6 +134,8 @@ class Run:
             self._keeper.publish(outcome.at, self._best(outcome))
         if first:
             self._say(account, outcome, whole)
+        if not whole:
+            sys.exit(interrupted.status)
 
     def _best(self, outcome: Outcome) -> Path | None:
         if not self._settings.load_best_model_at_end or not outcome.at.best_step:

@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from danlu.adapters.errors import StartError
 from danlu.adapters.host.settings import flag_name
@@ -190,6 +190,7 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     assert str(caught.value) == "give --model_name_or_path DIR, --output_dir DIR"
 
 
+@settings(deadline=None, max_examples=25)
 @given(
     st.sampled_from([True, False]), st.integers(1, 4), st.floats(0, 1), st.text("ab_-/", max_size=8)
 )

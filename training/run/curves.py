@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..progress import Evaluated, Measured, Progress
 from . import lines
 
 EVERY = 20.0  # seconds; a drawing takes about half of one
-SMOOTH = 0.1  # weight of a new loss in the smoothed curve
+PARTS = 50  # of a run; over about one of them a loss is smoothed
 GIB = 2**30
 
 
@@ -55,7 +54,7 @@ class Curves:
     def _draw(self) -> None:
         figure = figure_of(self.steps, self.evaluations)
         beside = self._path.with_name(f".{self._path.name}")
-        FigureCanvasAgg(figure).print_png(str(beside))
+        figure.savefig(beside, format="png")
         os.replace(beside, self._path)
 
 
@@ -66,7 +65,7 @@ def figure_of(steps: Sequence[lines.Line], evaluations: Sequence[lines.Line]) ->
     x = [line["step"] for line in steps]
     losses = [line["loss"] for line in steps]
     _field(loss, "loss", x, losses, alpha=0.35)
-    loss.plot(x, smoothed(losses), color="C0", label="smoothed")
+    loss.plot(x, smoothed(losses, len(x) / PARTS), color="C0", label="smoothed")
     if evaluations:
         at, found = ([line[key] for line in evaluations] for key in ("step", "loss"))
         loss.plot(at, _numbers(found), "o-", color="C1", markersize=4, label="evaluation")
@@ -75,17 +74,19 @@ def figure_of(steps: Sequence[lines.Line], evaluations: Sequence[lines.Line]) ->
     _field(speed, "tokens/s", x, [line["tokens"] / (line["seconds"] or 1) for line in steps])
     _field(memory, "memory, GiB", x, [line["memory"] / GIB for line in steps])
     for field in (speed, memory):
-        field.set_ylim(bottom=0)
+        field.set_ylim(0, 1.1 * field.dataLim.ymax or 1)
     return figure
 
 
-def smoothed(losses: Sequence[float | None]) -> list[float]:
-    """An exponential mean, without the first values' pull; what is no number is passed over."""
+def smoothed(losses: Sequence[float | None], span: float) -> list[float]:
+    """An exponential mean over about `span` steps, without the pull of where it begins; what is no
+    number is passed over."""
     mean, weight, found = 0.0, 0.0, []
+    share = 2 / (max(1.0, span) + 1)
     for loss in losses:
         if loss is not None:
-            mean += SMOOTH * (loss - mean)
-            weight += SMOOTH * (1 - weight)
+            mean += share * (loss - mean)
+            weight += share * (1 - weight)
         found.append(mean / weight if weight else float("nan"))
     return found
 

@@ -19,6 +19,7 @@ class Interruption:
     ) -> None:
         self._say, self._clock = say, clock
         self._first: float | None = None
+        self.status = 128 + signal.SIGINT  # to end with, as a shell tells of a signal
         self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
@@ -38,6 +39,7 @@ class Interruption:
     def _told(self, number: int, _: FrameType | None) -> None:
         if self._first is None:
             self._first = self._clock()
+            self.status = 128 + number
             self._say(
                 f"{signal.Signals(number).name}: this step is finished and a checkpoint written; "
                 "once more ends it at once"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from support.training import a_step, an_evaluation
 
@@ -78,9 +78,10 @@ def test_losses_that_are_no_numbers_leave_gaps() -> None:
     assert np.isnan(np.asarray(curve.get_ydata(), dtype=float)).all()
 
 
-@given(st.lists(st.none() | st.floats(-100, 100), max_size=40))
-def test_a_smoothed_loss_lies_among_those_so_far(losses: list[float | None]) -> None:
-    for number, smooth in enumerate(smoothed(losses)):
+@settings(deadline=None)
+@given(st.lists(st.none() | st.floats(-100, 100), max_size=40), st.floats(0, 9))
+def test_a_smoothed_loss_lies_among_those_so_far(losses: list[float | None], span: float) -> None:
+    for number, smooth in enumerate(smoothed(losses, span)):
         known = [loss for loss in losses[: number + 1] if loss is not None]
         if known:
             assert min(known) - 1e-9 <= smooth <= max(known) + 1e-9
@@ -89,4 +90,4 @@ def test_a_smoothed_loss_lies_among_those_so_far(losses: list[float | None]) -> 
 
 
 def test_a_steady_loss_is_its_own_mean_from_the_first_step_on() -> None:
-    assert smoothed([2.0, 2.0, None]) == pytest.approx([2.0, 2.0, 2.0])
+    assert smoothed([2.0, 2.0, None], 5) == pytest.approx([2.0, 2.0, 2.0])

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from support.training import a_step, an_evaluation
 
 from danlu.training.progress import Progress
@@ -58,6 +58,7 @@ def test_a_training_that_begins_anew_begins_its_log_anew(tmp_path: Path) -> None
     assert (tmp_path / "log.jsonl").read_text() == ""
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20)), st.integers(0, 20), st.data())
 def test_no_cut_of_the_file_loses_a_whole_line_or_invents_one(
     steps: list[int], until: int, data: st.DataObject

@@ -1,0 +1,103 @@
+"""Where a run may begin: nobody's work is overwritten unasked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from danlu.adapters.errors import StartError
+from danlu.training.run.place import claim
+from danlu.training.settings import TrainingSettings
+
+
+def _settings(out: Path, **changes: object) -> TrainingSettings:
+    settings = TrainingSettings(model_name_or_path="/models/base", output_dir=str(out))
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _checkpoint(out: Path, step: int = 3) -> Path:
+    state = out / f"checkpoint-{step}" / "training"
+    state.mkdir(parents=True)
+    (state / "progress.json").write_text("{}")
+    return state.parent
+
+
+def _finished(out: Path) -> None:
+    (out / "run").mkdir(parents=True)
+    (out / "run/summary.json").write_text("{}")
+    (out / "config.json").write_text("{}")
+
+
+def test_a_new_directory_is_made(tmp_path: Path) -> None:
+    claim(_settings(tmp_path / "a/b"))
+    assert (tmp_path / "a/b/run").is_dir()
+
+
+def test_files_of_the_users_own_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    claim(_settings(tmp_path, overwrite_output_dir=True))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_with_checkpoints_is_gone_on_with(tmp_path: Path) -> None:
+    _finished(tmp_path)
+    made = _checkpoint(tmp_path)
+    claim(_settings(tmp_path))
+    assert made.is_dir()
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/log.jsonl").write_text("")
+    claim(_settings(tmp_path))
+
+
+def test_what_is_half_made_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / ".checkpoint-9.making").mkdir()
+    claim(_settings(tmp_path))
+    assert not (tmp_path / ".checkpoint-9.making").exists()
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_an_earlier_run_is_kept_unless_it_is_to_be_overwritten(
+    tmp_path: Path, checkpoints: bool
+) -> None:
+    _finished(tmp_path)
+    if checkpoints:
+        _checkpoint(tmp_path)
+    anew = _settings(tmp_path, resume_from_checkpoint="no")
+    with pytest.raises(StartError, match="holds an earlier run.*--overwrite_output_dir True"):
+        claim(anew)
+    claim(replace(anew, overwrite_output_dir=True))
+    assert not list(tmp_path.glob("checkpoint-*"))
+    assert not (tmp_path / "run/summary.json").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json"])
+def test_a_strangers_model_is_never_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(StartError, match=rf"holds a model \({name}\) that no training here wrote"):
+        claim(_settings(tmp_path, overwrite_output_dir=True))
+
+
+def test_another_programs_checkpoints_are_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-500").mkdir()
+    with pytest.raises(StartError, match=r"checkpoint-500 was made by another program"):
+        claim(_settings(tmp_path, overwrite_output_dir=True))
+    assert (tmp_path / "checkpoint-500").is_dir()
+
+
+def test_the_model_to_start_from_is_no_place_for_what_comes_of_it(tmp_path: Path) -> None:
+    settings = _settings(tmp_path / "x" / "..", model_name_or_path=str(tmp_path))
+    (tmp_path / "x").mkdir()
+    with pytest.raises(StartError, match="is the model to start from"):
+        claim(settings)
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match="is a file; name a directory"):
+        claim(_settings(tmp_path / "file"))
+    with pytest.raises(StartError, match="cannot write to --output_dir .*: Not a directory"):
+        claim(_settings(tmp_path / "file" / "below"))
