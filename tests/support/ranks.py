@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from danlu.adapters.errors import StartError
 from danlu.training.learner import Batch, Learner, trained_parameters
+from danlu.training.methods.choice import method_for
 from danlu.training.parallel.checkpoints import Checkpoints, Trained
 from danlu.training.parallel.folders import name_of
 from danlu.training.parallel.gathering import gathered
@@ -33,6 +34,7 @@ from .processes import Program, free_port
 TESTS = Path(__file__).resolve().parents[1]
 ROWS, TOKENS, WORDS = 4, 12, 90
 STEPS, SAVED = 4, 2
+METHODS = ("lora", "qlora", "ptuning")
 LOST = 3  # exit status of a process that lost another one
 
 
@@ -208,6 +210,14 @@ def resuming(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     yield {"at": at, "losses": losses, "weights": whole(learner, ranks)}
 
 
+def by_method(folder: Path, ranks: Ranks, name: str) -> dict[str, Tensor]:
+    """The gradients of what `--method` trains, in halves where there are two processes."""
+    told = settings(folder, method=name, fsdp="full_shard", lora_dropout=0.0, pre_seq_len=4)
+    learner = begin(told, ranks, method_for(told), In()).learner
+    learner.eval()
+    return gradients(learner, ranks)
+
+
 def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     """All weights whole in each process; then other models in halves."""
     learner = begin(settings(folder), ranks, Plain(), In()).learner
@@ -223,6 +233,7 @@ def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     }
     own = replace(told, model_name_or_path=str(folder / "own"), trust_remote_code=True)
     found["own code"] = gradients(begin(own, ranks, Plain(), In()).learner, ranks)
+    found["methods"] = {name: by_method(folder, ranks, name) for name in METHODS}
     half = begin(told, ranks, Plain("q_proj", True), In(torch.bfloat16)).learner
     before = whole(half, ranks)
     losses = [step(0, half, adam(half), ranks) for _ in range(2)]

@@ -9,12 +9,14 @@ from support.glm import save_glm
 from support.own_code import save_own
 from support.ranks import (
     LOST,
+    METHODS,
     SAVED,
     STEPS,
     In,
     Plain,
     adam,
     alone,
+    by_method,
     gradients,
     results,
     resuming,
@@ -186,6 +188,13 @@ def test_a_model_of_its_own_code_is_shared_like_any_other(
 ) -> None:
     learner = learner_of(folder, model_name_or_path=str(folder / "own"), trust_remote_code=True)
     assert_close(further[0]["own code"], gradients(learner, alone()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_shares_its_model_and_what_it_adds(
+    folder: Path, further: list[dict[str, Any]], method: str
+) -> None:
+    assert_close(further[0]["methods"][method], by_method(folder, alone(), method))
 
 
 def test_frozen_weights_in_another_format_stay_as_they_are(
