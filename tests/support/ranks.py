@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from danlu.adapters.errors import StartError
 from danlu.training.learner import Batch, Learner, trained_parameters
+from danlu.training.methods.choice import method_for
 from danlu.training.parallel.checkpoints import Checkpoints, Trained
 from danlu.training.parallel.folders import name_of
 from danlu.training.parallel.gathering import gathered
@@ -33,6 +34,7 @@ from .processes import Program, free_port
 TESTS = Path(__file__).resolve().parents[1]
 ROWS, TOKENS, WORDS = 4, 12, 90
 STEPS, SAVED = 4, 2
+METHODS = ("lora", "qlora", "ptuning")
 LOST = 3  # exit status of a process that lost another one
 
 
@@ -145,9 +147,12 @@ def keeper(
 
 def killing(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     """Looks at everything, trains, and is killed while its second checkpoint is written."""
+    (folder / f"{ranks.rank}.came").touch()
+    ranks.wait()
+    came = sorted(path.stem for path in folder.glob("*.came"))
     told = settings(folder, fsdp="full_shard auto_wrap")
     learner = begin(told, ranks, Plain(), In()).learner
-    found = looked_at(learner, ranks)
+    found = {"came": came, **looked_at(learner, ranks)}
     optimiser = adam(learner)
     found["losses"] = []
     for number in range(STEPS):
@@ -205,8 +210,16 @@ def resuming(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     yield {"at": at, "losses": losses, "weights": whole(learner, ranks)}
 
 
+def by_method(folder: Path, ranks: Ranks, name: str) -> dict[str, Tensor]:
+    """The gradients of what `--method` trains, in halves where there are two processes."""
+    told = settings(folder, method=name, fsdp="full_shard", lora_dropout=0.0, pre_seq_len=4)
+    learner = begin(told, ranks, method_for(told), In()).learner
+    learner.eval()
+    return gradients(learner, ranks)
+
+
 def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
-    """All weights whole in each process; then tied and partly frozen ones in halves."""
+    """All weights whole in each process; then other models in halves."""
     learner = begin(settings(folder), ranks, Plain(), In()).learner
     found = looked_at(learner, ranks)
     optimiser = adam(learner)
@@ -218,6 +231,9 @@ def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
         "same": model.lm_head.weight is model.model.embed_tokens.weight,
         "gradients": gradients(tied, ranks),
     }
+    own = replace(told, model_name_or_path=str(folder / "own"), trust_remote_code=True)
+    found["own code"] = gradients(begin(own, ranks, Plain(), In()).learner, ranks)
+    found["methods"] = {name: by_method(folder, ranks, name) for name in METHODS}
     half = begin(told, ranks, Plain("q_proj", True), In(torch.bfloat16)).learner
     before = whole(half, ranks)
     losses = [step(0, half, adam(half), ranks) for _ in range(2)]

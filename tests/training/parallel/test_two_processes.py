@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 import torch
 from support.glm import save_glm
+from support.own_code import save_own
 from support.ranks import (
     LOST,
+    METHODS,
     SAVED,
     STEPS,
     In,
     Plain,
     adam,
     alone,
+    by_method,
     gradients,
     results,
     resuming,
@@ -39,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_glm(made / "model")
     random_model(tiny_config(tie_word_embeddings=True)).save_pretrained(made / "tied")
     byte_level_tokenizer().save_pretrained(made / "tied")
+    save_own(made / "own")
     (made / "run").mkdir()
     return made
 
@@ -126,6 +130,10 @@ def test_a_total_is_the_same_to_the_bit_everywhere(killed: list[dict[str, Any]])
     assert [each["total"] for each in killed] == [(0.2, 1.0, 1e16 + 1.0)] * 2
 
 
+def test_who_waits_sees_what_the_others_did_before(killed: list[dict[str, Any]]) -> None:
+    assert [each["came"] for each in killed] == [["0", "1"]] * 2
+
+
 def test_what_the_first_one_says_or_cannot_do_is_known_to_all(
     killed: list[dict[str, Any]],
 ) -> None:
@@ -173,6 +181,20 @@ def test_tied_weights_stay_tied(folder: Path, further: list[dict[str, Any]]) -> 
     learner = learner_of(folder, model_name_or_path=str(folder / "tied"))
     assert [each["tied"]["same"] for each in further] == [True, True]
     assert_close(further[0]["tied"]["gradients"], gradients(learner, alone()))
+
+
+def test_a_model_of_its_own_code_is_shared_like_any_other(
+    folder: Path, further: list[dict[str, Any]]
+) -> None:
+    learner = learner_of(folder, model_name_or_path=str(folder / "own"), trust_remote_code=True)
+    assert_close(further[0]["own code"], gradients(learner, alone()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_shares_its_model_and_what_it_adds(
+    folder: Path, further: list[dict[str, Any]], method: str
+) -> None:
+    assert_close(further[0]["methods"][method], by_method(folder, alone(), method))
 
 
 def test_frozen_weights_in_another_format_stay_as_they_are(

@@ -1,0 +1,79 @@
+"""What a training of one process begins with; several are in test_two_processes."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from support.glm import save_glm
+from support.ranks import In, Plain, alone, settings, whole
+
+from danlu.adapters.errors import StartError
+from danlu.training.learner import trained_parameters
+from danlu.training.parallel.gathering import gathered
+from danlu.training.parallel.launch import Place, Ranks
+from danlu.training.parallel.loading import begin
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("one")
+    save_glm(made / "model")
+    return made
+
+
+def test_what_is_trained_is_in_float32_whatever_is_computed_in(folder: Path) -> None:
+    learner = begin(settings(folder), alone(), Plain(), In(torch.bfloat16)).learner
+    assert {p.dtype for p in learner.parameters()} == {torch.float32}
+    assert len(trained_parameters(learner)) == len(list(learner.parameters()))
+
+
+def test_what_stays_as_it_is_is_held_in_what_is_computed_in(folder: Path) -> None:
+    method = Plain("q_proj", keeps_base=True)
+    learner = begin(settings(folder), alone(), method, In(torch.bfloat16)).learner
+    formats = {name: p.dtype for name, p in learner.named_parameters()}
+    assert {name for name, f in formats.items() if f == torch.float32} == {
+        name for name in formats if "q_proj" in name
+    }
+    assert set(formats.values()) == {torch.float32, torch.bfloat16}
+
+
+def test_one_process_says_that_it_shards_nothing(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "danlu.training"):
+        begin(settings(folder, fsdp="full_shard offload"), alone(), Plain(), In())
+    assert [line for line in caplog.messages if "--fsdp" in line] == [
+        "--fsdp full_shard offload: one process holds all, there is nobody to share with",
+        "--fsdp full_shard offload: weights of the host lie in its memory already",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_name_or_path": "nowhere"}, "'nowhere' does not exist"),
+        ({"fsdp": "hybrid_shard"}, "--fsdp hybrid_shard is not supported"),
+    ],
+)
+def test_what_cannot_be_loaded_or_shared_is_refused(
+    folder: Path, changes: dict[str, str], said: str
+) -> None:
+    with pytest.raises(StartError, match=said):
+        begin(settings(folder, **changes), alone(), Plain(), In())
+
+
+def test_whole_weights_are_copies_in_the_format_that_is_asked_for(folder: Path) -> None:
+    learner = begin(settings(folder), alone(), Plain(), In()).learner
+    copies = whole(learner, alone())
+    with torch.no_grad():
+        for weights in learner.parameters():
+            weights.zero_()
+    assert all(copy.any() for name, copy in copies.items() if "bias" not in name)
+    halves = gathered(dict(learner.named_parameters()), alone(), torch.float16)
+    assert {half.dtype for half in halves.values()} == {torch.float16}
+
+
+def test_only_the_first_process_has_them() -> None:
+    second = Ranks(Place(1, 2, 1, 2), torch.device("cpu"), None)
+    assert gathered({"one": torch.ones(2)}, second) == {}
