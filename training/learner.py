@@ -72,7 +72,7 @@ class Learner(nn.Module):
         hidden, labels = self.hidden(batch)[:, :-1][learned], labels[learned]
         if len(labels) <= PIECE:
             return self._loss(hidden, labels)
-        pieces = zip(hidden.split(PIECE), labels.split(PIECE), strict=True)
+        pieces = zip(torch.split(hidden, PIECE), torch.split(labels, PIECE), strict=True)
         losses = [checkpoint(self._loss, *piece, use_reentrant=False) for piece in pieces]
         return torch.stack(losses).sum()
 
@@ -96,7 +96,7 @@ def recompute_layers(learner: Learner) -> None:
             f"--gradient-checkpointing is not possible with {type(model).__name__}; "
             "leave it out, and take smaller batches"
         )
-    name = "activation_checkpointing_enable"  # since transformers 5.23
+    name = "activation_checkpointing_enable"  # the older name ends with transformers 6
     enable = getattr(model, name, None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 

@@ -38,7 +38,7 @@ class _Said(nn.Module):
         return self if isinstance(found, nn.Module) else found
 
 
-class _Output(BaseModelOutputWithPast):  # type: ignore[misc]
+class _Output(BaseModelOutputWithPast):
     """Whatever else a model looks for there, such as the routes of experts, it does not find."""
 
     def __getattr__(self, name: str) -> None:

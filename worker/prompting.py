@@ -15,12 +15,11 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ..adapters.errors import BadRequest
+from ..adapters.models.spellings import Spellings, mark_not_in
 from ..adapters.wire.conversation import render
 from ..adapters.wire.generation import GenerateBody, Message
 from .templates import conversation_for
 from .vocabulary import Vocabulary
-
-PRIVATE = range(0xE000, 0xF900)  # characters that mean nothing by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Prompting:
     ) -> None:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        self._spelled = self._special_spellings()
+        self._spellings = Spellings(tokenizer)
         own = self._write if tokenizer.chat_template else None
         self.conversation = conversation_for(
             own and (lambda messages: self._without_prefix(self._write(messages))), template
@@ -83,13 +82,18 @@ class Prompting:
 
     def _converse(self, messages: Sequence[Message]) -> Asked:
         mark = _mark_not_in(messages)
-        hidden = [m.model_copy(update={"content": self._hide(m.content, mark)}) for m in messages]
+        hidden = [
+            m.model_copy(update={"content": self._spellings.hide(m.content, mark)})
+            for m in messages
+        ]
         if not self._by_conversation:
             text = self._write(hidden)
-            return Asked(self._ids_around(text, mark, prefix=False), self._shown(text, mark))
+            ids = self._spellings.ids(text, mark, self._bare)
+            return Asked(ids, self._spellings.shown(text, mark))
         prompt = render(self.conversation, hidden)
-        ids = self._ids_around(prompt.text, mark, prefix=True)
-        return Asked(ids, self._shown(prompt.text, mark), prompt.stop, prompt.stop_token_ids)
+        ids = self._spellings.ids(prompt.text, mark, self._bare, first=self.encode)
+        shown = self._spellings.shown(prompt.text, mark)
+        return Asked(ids, shown, prompt.stop, prompt.stop_token_ids)
 
     def _write(self, messages: Sequence[Message]) -> str:
         turns: list[dict[str, Any]] = [m.model_dump() for m in messages]
@@ -108,25 +112,8 @@ class Prompting:
         prefix = self._tokenizer.decode(list(self._ids("", prefix=True)))
         return text.removeprefix(str(prefix))
 
-    def _hide(self, content: str, mark: str) -> str:
-        """Special tokens' spellings replaced by their numbers between marks."""
-        for number, (spelling, _) in enumerate(self._spelled):
-            content = content.replace(spelling, f"{mark}{number}{mark}")
-        return content
-
-    def _shown(self, text: str, mark: str) -> str:
-        parts = text.split(mark)  # text, number, text, number, …, text
-        parts[1::2] = [self._spelled[int(number)][0] for number in parts[1::2]]
-        return "".join(parts)
-
-    def _ids_around(self, text: str, mark: str, prefix: bool) -> tuple[int, ...]:
-        """The ids of a rendered text; what was hidden in it becomes ordinary tokens."""
-        first, *rest = text.split(mark)
-        ids = self.encode(first) if prefix else self._ids(first, prefix=False)
-        for number, part in zip(rest[::2], rest[1::2], strict=True):
-            ids += self._spelled[int(number)][1]
-            ids += self._ids(part, prefix=False) if part else ()
-        return ids
+    def _bare(self, text: str) -> tuple[int, ...]:
+        return self._ids(text, prefix=False)
 
     def _ids(self, text: str, prefix: bool) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=prefix))
@@ -138,26 +125,9 @@ class Prompting:
             raise BadRequest("'prompt' is empty", param="prompt")
         return (bos,)
 
-    def _special_spellings(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Every special token's spelling, longest first, and its ids as ordinary text.
-
-        Asked once, here: the option changes the tokenizer, which threads share from now on.
-        """
-        tokenizer = self._tokenizer
-        tokens = {str(tokenizer.convert_ids_to_tokens(i)) for i in self._vocabulary.special}
-        spelled = [
-            (s, tuple(tokenizer.encode(s, add_special_tokens=False, split_special_tokens=True)))
-            for s in sorted(tokens, key=lambda s: (-len(s), s))
-        ]
-        tokenizer.encode("", add_special_tokens=False, split_special_tokens=False)
-        return spelled
-
 
 def _mark_not_in(messages: Sequence[Message]) -> str:
-    """A character that can stand for something else, because no message has it."""
-    used = set().union(*(m.content for m in messages))
-    free = (chr(code) for code in PRIVATE if chr(code) not in used)
-    mark = next(free, None)
+    mark = mark_not_in(m.content for m in messages)
     if mark is None:
         raise BadRequest("the messages use every private character of Unicode", param="messages")
     return mark

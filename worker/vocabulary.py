@@ -6,6 +6,7 @@ from functools import lru_cache
 from transformers import PreTrainedTokenizerBase
 
 from ..adapters.models.chatglm.tokenizer import ChatGLMTokenizer
+from ..adapters.models.spellings import special_ids
 
 SPELLINGS_KEPT = 50_000  # of single tokens, as log-probabilities show them
 ANCHOR = "a"  # text before a token, so that the token keeps its leading space
@@ -21,10 +22,7 @@ class Vocabulary:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._silent = isinstance(tokenizer, ChatGLMTokenizer)
-        added = tokenizer.added_tokens_decoder
-        self.special = frozenset(i for i, token in added.items() if token.special) | frozenset(
-            tokenizer.all_special_ids
-        )
+        self.special = special_ids(tokenizer)
         self._anchor = list(tokenizer.encode(ANCHOR, add_special_tokens=False))
         self._bare = len(self._text(self._anchor))
         self.spell = lru_cache(SPELLINGS_KEPT)(self._spell)

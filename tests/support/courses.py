@@ -1,11 +1,13 @@
 """Small trainings: sentences for a tiny model, listeners and keepers that remember."""
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from danlu.training.course.loop import Course
@@ -25,12 +27,11 @@ END = 2
 
 def a_sample(*ids: int, asked: int = 1) -> Sample:
     """`ids`, of which those after the first `asked` are learned."""
-    trained = np.arange(len(ids)) >= asked
-    return Sample(np.array(ids, dtype=np.int32), trained)
+    return Sample(np.array(ids, dtype=np.int32), np.arange(len(ids)) >= asked)
 
 
 def sentences(count: int = 5, *, seed: int = 0) -> list[Sample]:
-    """Three tokens that ask, and an answer of three to nine that ends; no two ask the same."""
+    """Three tokens that ask, and an answer of three to nine and an end; no two ask the same."""
     chance = np.random.default_rng(seed)
     made = []
     for number in range(count):
@@ -47,33 +48,38 @@ class Heard:
         self.steps = 0
         self.measures: list[Measured] = []
         self.evaluations: list[Evaluated] = []
-        self.checkpoints: list[Path] = []
+        self.checkpoints: list[str] = []
 
     def begun(self, at: Progress, steps: int) -> None:
         self.steps = steps
 
     def measured(self, what: Measured) -> None:
-        self.measures.append(what)
+        self.measures.append(replace(what, seconds=0, memory=0))
 
     def evaluated(self, what: Evaluated) -> None:
-        self.evaluations.append(what)
+        self.evaluations.append(replace(what, seconds=0))
 
     def saved(self, checkpoint: Path) -> None:
-        self.checkpoints.append(checkpoint)
+        self.checkpoints.append(checkpoint.name)
 
     @property
     def losses(self) -> list[float]:
         return [what.loss for what in self.measures]
 
 
-@dataclass
 class Kept:
-    """A keeper that remembers where each checkpoint was."""
+    """A keeper that remembers, weights and optimiser too if it knows whose."""
 
-    at: list[Progress] = field(default_factory=list)
+    def __init__(self, student: Student | None = None) -> None:
+        self._student = student
+        self.at: list[Progress] = []
+        self.states: list[tuple[Any, Any]] = []
 
     def save(self, at: Progress) -> Path:
         self.at.append(at)
+        if self._student:
+            learner, optimiser = self._student.learner, self._student.optimiser
+            self.states.append(deepcopy((learner.state_dict(), optimiser.state_dict())))
         return Path(f"checkpoint-{at.step}")
 
 
@@ -82,7 +88,13 @@ def a_student(
 ) -> Student:
     """A model, a tiny GLM if not given, all of whose weights are trained."""
     learner = Learner((model or tiny_glm()).requires_grad_(True))
-    return Student(learner, optimiser_for(learner, settings), CPU, **how)
+    how.setdefault("optimiser", optimiser_for(learner, settings))
+    return Student(learner, device=CPU, **how)
+
+
+def plain_descent(model: PreTrainedModel, rate: float) -> torch.optim.Optimizer:
+    """Unlike AdamW's, its steps are as large as their gradients, so these can be compared."""
+    return torch.optim.SGD(model.requires_grad_(True).parameters(), lr=rate)
 
 
 def a_course(settings: TrainingSettings, samples: list[Sample], **parts: Any) -> Course:
@@ -90,3 +102,11 @@ def a_course(settings: TrainingSettings, samples: list[Sample], **parts: Any) ->
     made: dict[str, Any] = {"peers": Alone(), "keeper": Kept(), "listener": Heard()}
     made["student"] = parts.pop("student", None) or a_student(settings)
     return Course(settings, samples=Listed(samples), **{**made, **parts})
+
+
+def weights(student: Student) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in student.learner.named_parameters()}
+
+
+def same_bits(one: Student, other: Student) -> bool:
+    return all(torch.equal(w, weights(other)[name]) for name, w in weights(one).items())

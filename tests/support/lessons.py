@@ -43,7 +43,7 @@ def untaught(directory: Path, seed: int = 0) -> Path:
         if "norm" in name:
             torch.nn.init.ones_(weights)
         else:
-            torch.nn.init.normal_(weights, std=0.5 if "embed" in name else 0.1)
+            torch.nn.init.normal_(weights, std=0.1 if "layers" in name else 0.5)
     export_original(model, vocab_file(), directory)
     return directory
 

@@ -37,8 +37,7 @@ def collate(rows: Sequence[Row], *, multiple: int = 1) -> Batch:
             start = here.stop
     several = any(len(row) > 1 for row in rows)
     mask = _each_its_own(owner) if several else None
-    tensors = [torch.from_numpy(field) for field in (ids, labels, positions)]
-    return Batch(*tensors, mask=mask)
+    return Batch(torch.from_numpy(ids), torch.from_numpy(labels), torch.from_numpy(positions), mask)
 
 
 def _labels(sample: Sample) -> NDArray[np.int64]:

@@ -16,7 +16,8 @@ def evaluation_due(settings: TrainingSettings, at: Progress, steps: int) -> bool
 def save_due(settings: TrainingSettings, at: Progress, steps: int) -> bool:
     """Also where the best weights so far would be lost, if they are wanted in the end."""
     best = settings.load_best_model_at_end and at.best_step == at.step
-    return best or _due(settings.save_strategy, at, settings.save_steps, steps)
+    end = at.step if gone_stale(settings, at) else steps
+    return best or _due(settings.save_strategy, at, settings.save_steps, end)
 
 
 def gone_stale(settings: TrainingSettings, at: Progress) -> bool:

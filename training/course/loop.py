@@ -168,9 +168,10 @@ def _look_at(loss: float, norm: float, at: Progress, student: Student) -> None:
         return
     if student.precision.scaled and at.loss_scale >= LEAST:
         return
+    either = "--bf16 instead of --fp16, or " if student.precision.scaled else ""
     raise Diverged(
         f"step {at.step} has the loss {loss} and gradients of length {norm}; "
-        "a lower --learning_rate, or --bf16 instead of --fp16, may keep them finite"
+        f"{either}a lower --learning-rate may keep them finite"
     )
 
 

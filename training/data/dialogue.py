@@ -88,8 +88,10 @@ def dialogue(turns: Sequence[Turn], origin: Origin, notes: Sequence[str] = ()) -
 
 
 def last_only(whole: Dialogue) -> Dialogue:
-    """The dialogue of which only the last answer is trained, if that one is."""
+    """The dialogue of which only the last answer is trained; raises Unusable where it must not."""
     *before, last = whole.turns
+    if not last.trained:
+        raise Unusable("no answer to train", "its last answer has weight 0")
     earlier = (replace(turn, trained=False) for turn in before)
     return replace(whole, turns=(*earlier, last))
 

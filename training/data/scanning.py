@@ -1,7 +1,8 @@
 """The values of a JSON list, one by one, from a text of any length that may be broken in places.
 
-After a fault it goes on with the next object that is, or begins like, a record of the data; what
-lies between is lost. Knows no files and no formats.
+After a fault it goes on in the next line where every value has had a line of its own, else with the
+next object that is, or begins like, a record of the data; what lies between is lost. Knows no files
+and no formats.
 """
 
 import json
@@ -12,6 +13,7 @@ from re import Pattern
 
 LONGEST_RECORD = 1 << 24  # characters; more of them are no record but a list that is broken
 BLOCK = 1 << 16  # characters that are read at a time, at least
+LINES = 3  # values that have a line each before it is believed of all
 
 BETWEEN = re.compile(r"[\s,]*")
 AT_THE_END = re.compile(r"\s*\S{0,16}\s*\Z")  # 16: more than a literal or an escape has
@@ -105,6 +107,8 @@ class Scanner:
         self._inside = inside
         self._alone = alone
         self._decode = json.JSONDecoder().raw_decode
+        self._lines = 0  # values so far, each in one of its own; -1 once one was not
+        self._last_line = 0
 
     def __iter__(self) -> Iterator[Value | Fault]:
         window = self._window
@@ -124,6 +128,7 @@ class Scanner:
                     return
                 continue
             window.at = end
+            self._note_line(line)
             yield Value(line, value)
         if self._inside:
             yield Fault(window.line, "the file ends inside of its list")
@@ -145,9 +150,17 @@ class Scanner:
             if end < len(window.text) or not window.grow():
                 return value, end  # else it may be the beginning of a longer number
 
+    def _note_line(self, line: int) -> None:
+        """A value that begins in `line` has been read."""
+        alone = self._last_line < line == self._window.line
+        self._lines = self._lines + 1 if alone and self._lines >= 0 else -1
+        self._last_line = line
+
     def _recover(self) -> bool:
         """Go to the next record, whole or not; False at the end of the text."""
         window = self._window
+        if self._lines >= LINES:
+            return window.find("\n")
         window.at += 1
         while window.find("{"):
             try:

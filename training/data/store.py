@@ -20,6 +20,7 @@ from .prompts import Form, Written, written
 from .reading import dialogues
 from .report import BAD_FILE, Report, Say, Tally, bad_lines, save_counts
 from .split import split
+from .template_form import TemplateForm
 
 VERSION = 1  # another for everything that makes other samples of the same files
 BLOCK = 1 << 20  # bytes of a file that are hashed at a time
@@ -84,9 +85,8 @@ def samples_of(
 
 def form_for(tokenizer: PreTrainedTokenizerBase) -> Form:
     """How a model with this tokenizer is asked; raises StartError where it does not tell."""
-    if isinstance(tokenizer, ChatGLMTokenizer):
-        return GlmForm(tokenizer)
-    raise StartError("only ChatGLM yet")
+    glm = isinstance(tokenizer, ChatGLMTokenizer)
+    return GlmForm(tokenizer) if glm else TemplateForm(tokenizer)
 
 
 def _make(recipe: Recipe, files: Sequence[Path], folder: Path, say: Say) -> Path:

@@ -9,6 +9,7 @@ from .method import Method
 METHODS = {
     "full": (".full", "Full"),
     "lora": (".lora", "Lora"),
+    "qlora": (".qlora", "QLora"),
     "ptuning": (".ptuning", "PTuning"),
 }
 

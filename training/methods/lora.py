@@ -1,5 +1,6 @@
 """LoRA: beside each linear layer two small matrices, trained and written as peft does."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -9,12 +10,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...adapters.models.directory import new_directory
+from ...adapters.models.weight_only.linear import WeightOnlyLinear
 from ..learner import Learner
 from ..settings import TrainingSettings
 from .method import OWN, Base
@@ -48,7 +50,7 @@ class Lora:
     def learner(self, model: PreTrainedModel) -> Learner:
         model.requires_grad_(False)
         layers = chosen(model, self.targets)
-        inject_adapter_in_model(self._config(shortest(model, layers)), model, ADAPTER)
+        _inject(model, self._config(shortest(model, layers)))
         for weights in chain.from_iterable(_pairs(model)):
             weights.data = weights.data.float()
         return Learner(model)
@@ -85,6 +87,14 @@ class Lora:
             lora_dropout=self.dropout,
             target_modules=targets,
         )
+
+
+def _inject(model: PreTrainedModel, config: LoraConfig) -> None:
+    """Packed layers get the same matrices as dense ones; peft warns of what it has not met."""
+    config._register_custom_module({WeightOnlyLinear: Linear})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)
+        inject_adapter_in_model(config, model, ADAPTER)
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:

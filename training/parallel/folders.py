@@ -74,7 +74,7 @@ def outdated(steps: Sequence[int], limit: int, best: int | None = None) -> list[
     The latest stays, to go on from, and so does `best`; that these are two wins over a limit of 1.
     """
     kept: Collection[int] = sorted(steps)[-1:] if limit else steps
-    if best in steps:
+    if best is not None and best in steps:
         kept = {*kept, best}
     for step in sorted(steps, reverse=True):
         if len(kept) < limit:

@@ -130,7 +130,7 @@ class Ranks:
         return tuple(sum(parts[1:], start=parts[0]).tolist())
 
     def wait(self) -> None:
-        self.total()
+        self.total(0.0)  # gloo does not meet for nothing
 
     def told(self, value: T) -> T:
         """The first process' `value`, everywhere; the others' are not looked at."""
@@ -182,6 +182,7 @@ def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
         )
         try:
             mesh = init_device_mesh(its.type, (place.count,), mesh_dim_names=("ranks",))
+            device.bind_thread()  # a mesh may have bound it to the card that it thinks right
             yield Ranks(place, its, mesh)
         finally:
             dist.destroy_process_group()

@@ -6,7 +6,7 @@ holds a whole model, and a device holds one whole weight beside its parts.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ...adapters.models.loading import LoadedModel, load_model
 from ..learner import Learner
@@ -58,9 +64,16 @@ def begin(settings: TrainingSettings, ranks: Ranks, method: Method, precision: P
     plan = plan_of(settings.fsdp)
     if ranks.mesh is None and plan.sharded:
         log.info("--fsdp %s: one process holds all, there is nobody to share with", settings.fsdp)
+    if plan.offloaded and ranks.device.type == HOST:
+        log.info("--fsdp %s: weights of the host lie in its memory already", settings.fsdp)
+        plan = replace(plan, offloaded=False)
     dtype = precision.compute if method.keeps_base else torch.float32
     read: list[LoadedModel] = []
-    told = ranks.by_first(lambda: _read(settings, dtype, read))
+    own_code = ranks.by_first(lambda: _read(settings, dtype, read))
+    if own_code and not read:
+        _import_code(settings.model_name_or_path)
+    told = ranks.told(_told(read[0]) if read else None)
+    assert told is not None
     model = read[0].model if read else _without_memory(told, dtype)
     learner = method.learner(model)
     if ranks.first:
@@ -94,7 +107,8 @@ class Told:
     tokenizer: PreTrainedTokenizerBase
 
 
-def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel]) -> Told:
+def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel]) -> bool:
+    """Whether the model's code came with it."""
     loaded = load_model(
         Path(settings.model_name_or_path),
         HOST,
@@ -103,6 +117,19 @@ def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel
         chatglm_generation=settings.chatglm_generation,
     )
     into.append(loaded)
+    return not type(loaded.model).__module__.startswith("transformers.")
+
+
+def _import_code(path: str) -> None:
+    """Else nothing that the first process tells of its classes could be understood."""
+    shared: dict[str, Any] = {"local_files_only": True, "trust_remote_code": True}
+    AutoTokenizer.from_pretrained(path, **shared)
+    config = AutoConfig.from_pretrained(path, **shared)
+    with torch.device("meta"):
+        AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+
+
+def _told(loaded: LoadedModel) -> Told:
     model: Any = loaded.model
     return Told(type(model), model.config, model.generation_config, loaded.tokenizer)
 
@@ -110,12 +137,12 @@ def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel
 def _without_memory(told: Told, dtype: torch.dtype) -> PreTrainedModel:
     kind: Any = told.kind
     with torch.device("meta"):
-        model: PreTrainedModel = kind(told.config)
-    model.to(dtype=dtype)
+        model = kind(told.config)
+    model.to(dtype)
     model.train(False)
     model.requires_grad_(False)
     model.generation_config = told.generation
-    return model
+    return model  # type: ignore[no-any-return]
 
 
 def fill(learner: Learner, source: Learner | None, ranks: Ranks, plan: Plan) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from ...adapters.errors import StartError
@@ -26,9 +28,9 @@ WEIGHT, SLOT = "weight", "optimiser"
 def save_state(where: Path, learner: Learner, optimiser: Optimizer, ranks: Ranks) -> None:
     """Write to the new directory `where`; raises StartError in every process if that fails."""
     with _in_one_sentence(f"{where} cannot be written"):
-        dcp.save(
+        save(
             _state(learner, optimiser),
-            storage_writer=dcp.FileSystemWriter(where),
+            storage_writer=FileSystemWriter(where),
             no_dist=ranks.mesh is None,
         )
 
@@ -38,7 +40,7 @@ def load_state(where: Path, learner: Learner, optimiser: Optimizer, ranks: Ranks
 
     Raises StartError in every process if it does not fit the learner, or cannot be read.
     """
-    reader = dcp.FileSystemReader(where)
+    reader = FileSystemReader(where)
     with _in_one_sentence(f"{where} cannot be read"):
         stored: dict[str, Any] = reader.read_metadata().state_dict_metadata
         weights = trained_parameters(learner)
@@ -47,7 +49,7 @@ def load_state(where: Path, learner: Learner, optimiser: Optimizer, ranks: Ranks
         slots = {name: _slots(name, weight, stored) for name, weight in weights.items()}
         for name, own in slots.items():
             state |= {_key(name, slot): tensor for slot, tensor in own.items()}
-        dcp.load(state, storage_reader=reader, no_dist=ranks.mesh is None)
+        load(state, storage_reader=reader, no_dist=ranks.mesh is None)
     names = {id(weight): name for name, weight in weights.items()}
     order = [p for group in optimiser.param_groups for p in group["params"]]
     held = {i: slots[names[id(p)]] for i, p in enumerate(order)}

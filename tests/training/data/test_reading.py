@@ -163,6 +163,13 @@ def test_two_broken_records_in_a_row_are_two(read: Read) -> None:
     assert lines([f for f in found if isinstance(f, Bad)]) == [(4, 3), (5, 4)]
 
 
+def test_where_each_record_has_a_line_every_broken_one_is_named(read: Read) -> None:
+    content = [*JSONL.splitlines(), BROKEN["cut off"], "no record", *JSONL.splitlines()]
+    found = read("[\n" + ",\n".join(content) + "\n]")
+    assert questions([f for f in found if isinstance(f, Dialogue)]) == QUESTIONS * 2
+    assert lines([f for f in found if isinstance(f, Bad)]) == [(5, 4), (6, 5)]
+
+
 def test_a_list_that_ends_too_early_is_read_to_its_end_and_told(read: Read) -> None:
     first, second, third = JSONL.splitlines()
     found = read(f"[{first}, {second}], {third}]")
