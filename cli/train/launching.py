@@ -21,7 +21,7 @@ TORCHRUN = (
     "--local-addr=127.0.0.1",
 )
 
-Become = Callable[[str, Sequence[str]], object]
+Become = Callable[[str, list[str]], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.processes import free_port
 
 from danlu.adapters.errors import StartError
 from danlu.training.__main__ import train_as
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.slow
 
 LONG = 240.0  # seconds for a training on a busy two-core machine
 PAIRS = [("丹炉是什么？", "丹炉是一个服务框架。"), ("谁写了你？", "一群炼丹的人。")]
-SEED = shlex.split("""
-    --fp16 True --num_train_epochs 5 --per_device_train_batch_size 8
-    --per_device_eval_batch_size 1 --gradient_accumulation_steps 1 --evaluation_strategy no
-    --save_strategy epoch --learning_rate 5e-5 --weight_decay 0. --lr_scheduler_type cosine
-    --logging_steps 1 --model_max_length 512 --gradient_checkpointing True
-    --lazy_preprocess True --trust_remote_code True --padding_side left
-""")
 
 
 @pytest.fixture
@@ -101,37 +93,6 @@ def test_a_run_leaves_what_it_was_and_what_it_made(
         train_as(argv, environ)
     train_as([*argv, "--overwrite_output_dir"], environ)
     assert _losses(out) == losses
-
-
-def test_the_seeds_command_under_torchrun_with_two_processes(
-    chatglm2_dir: Path, data: Path, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    out = tmp_path / "output_chatglm"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node=2",
-            f"--master_port={free_port()}",
-        ]
-        + ["-m", "danlu.training", *_flags(chatglm2_dir, data, out, *SEED)]
-        + ["--fsdp", "full_shard auto_wrap"],
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        env={**os.environ, **environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    shown = done.stdout.splitlines()
-    assert [line.partition(",")[0][:8] for line in shown[:5]] == ["{'loss':"] * 5
-    assert f"    danlu up --model-path {out}" in shown
-    assert "over 2 processes" in done.stderr
-    assert done.stderr.count("fp16 training is not possible on cpu") == 1
-    assert (out / "config.json").is_file() and (out / "checkpoint-5/config.json").is_file()
-    assert json.loads((out / "run/settings.json").read_text())["command"].startswith(
-        "torchrun --nproc_per_node=2 -m danlu.training --model_name_or_path"
-    )
 
 
 def test_a_run_that_is_told_to_end_goes_on_to_the_same_curve(
