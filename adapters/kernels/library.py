@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 SOURCES = ("dense.cpp", "packed.cpp")
-HEADERS = ("formats.h",)
+HEADERS = ("formats.h", "dense.h")
 CPUINFO = Path("/proc/cpuinfo")
 # Warnings of GCC 12 about its own headers for AVX-512 are left out.
 COMPILE = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-w")
@@ -40,7 +40,7 @@ class Library:
         """Raises OSError where it cannot be loaded here."""
         self._native = ctypes.CDLL(str(path))
         self.vector = int(self._native.danlu_vector())  # bytes
-        self.bfloat16 = bool(self._native.danlu_has_bfloat16())
+        self.bfloat16 = bool(self._native.danlu_multiplies_bfloat16())
         self.integers = bool(self._native.danlu_has_integers())
 
     def call(self, name: str, m: int, n: int, k: int, *tensors: Tensor | None) -> None:
