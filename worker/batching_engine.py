@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
 from ..adapters.errors import BadRequest, OutOfMemory, ServeError, stopping
+from ..adapters.kernels.decoder import decoder_for
 from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.adapter import Prefix, Tuning
 from ..adapters.models.tuned.reading import tuning_at
@@ -41,6 +42,7 @@ from .scheduler import Scheduler
 from .shapes import Shapes, power
 from .shelf import Shelf
 from .suitability import Fit
+from .trial import trusted
 from .tunings import Tunings
 from .warming import warm_up
 from .weights import lost
@@ -225,7 +227,8 @@ class BatchingEngine:
             fixed=self._device.fixed_shapes,
         )
         tunings = Tunings(model)
-        runner = Runner(model, cache, shapes, tunings)
+        decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
+        runner = Runner(model, cache, shapes, tunings, decoder)
         warm_up(runner, shapes, progress, self._manner.lookahead)
         return Running(
             self._hosted,

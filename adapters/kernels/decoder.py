@@ -24,7 +24,9 @@ FAMILIES = {
     "Qwen3ForCausalLM": False,
 }
 FUNCTIONS = {torch.float32: "danlu_step_float32", torch.bfloat16: "danlu_step_bfloat16"}
-MOST = 64  # tokens; from there on torch's products are so much faster that they make up for the rest
+MOST = (
+    64  # tokens; from there on torch's products are so much faster that they make up for the rest
+)
 LANES = 16  # channels of a head, and columns of a layer, are that many times something
 POINTER, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -123,7 +125,10 @@ class Decoder:
             gate, up = self._weight(mlp.gate_up_proj, biased=False).chunk(2)
         else:
             gate, up = (self._weight(part, biased=False) for part in (mlp.gate_proj, mlp.up_proj))
-        norms = (layer.input_layernorm, *(getattr(attention, n, None) for n in ("q_norm", "k_norm")))
+        norms = (
+            layer.input_layernorm,
+            *(getattr(attention, n, None) for n in ("q_norm", "k_norm")),
+        )
         return Layer(
             *(self._address(norm.weight if norm else None) for norm in norms),
             self._address(layer.post_attention_layernorm.weight),

@@ -44,7 +44,8 @@ class Library:
         self.integers = bool(self._native.danlu_has_integers())
 
     def call(self, name: str, m: int, n: int, k: int, *tensors: Tensor | None) -> None:
-        """y [m, n] of x [m, k]. Every tensor lies together in memory; the caller vouches for shapes and formats."""
+        """y [m, n] of x [m, k]. Every tensor lies together in memory; the caller vouches for shapes
+        and formats."""
         addresses = [None if one is None else POINTER(one.data_ptr()) for one in tensors]
         function = getattr(self._native, name)
         function(*addresses, SIZE(m), SIZE(n), SIZE(k), torch.get_num_threads())
