@@ -50,6 +50,8 @@ from .weights import lost
 log = logging.getLogger(__name__)
 
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
+# The same while nobody reads an answer: of prompts that come at once, more begin together.
+BURST = 1024
 FAREWELL = 5.0  # seconds that a step may take after the program's end
 
 
@@ -244,7 +246,7 @@ class BatchingEngine:
             self._failures,
             self._settle,
             tunings=tunings,
-            pace=Pace(CHUNK),
+            pace=Pace(CHUNK, BURST),
             clock=self._clock,
             seats=room.concurrency,
             interval=self._manner.stream_interval,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..adapters.kernels.decoder import MOST, Decoder, Tokens
+from ..adapters.kernels.decoder import Decoder, Tokens
 from .attention import CachedStep, Span
 from .host_step import HostStep, Part, host_step
 from .kv_cache import KvCache
@@ -119,7 +119,7 @@ class Runner:
         kept, seats, lengths, where, which, *tuned = others
         if last is not None and host.fed:
             ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
-        if self._decoder is not None and not host.tuned and len(host.ids) <= MOST:
+        if self._decoder is not None and not host.tuned and len(host.ids) <= self._decoder.most:
             mine = Tokens(ids, positions, slots, places, wanted=kept)
             return self._result(host, self._decoder.run(mine))
         step = CachedStep(

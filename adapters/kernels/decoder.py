@@ -24,9 +24,8 @@ FAMILIES = {
     "Qwen3ForCausalLM": False,
 }
 FUNCTIONS = {torch.float32: "danlu_step_float32", torch.bfloat16: "danlu_step_bfloat16"}
-MOST = (
-    64  # tokens; from there on torch's products are so much faster that they make up for the rest
-)
+# Tokens up to which a step is faster than torch's, by the bytes of the processor's vectors.
+MOST = {64: 64, 32: 128, 16: 8}
 LANES = 16  # channels of a head, and columns of a layer, are that many times something
 POINTER, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -85,14 +84,15 @@ class Misfit(Exception):
 
 
 class Decoder:
-    """The model and its cache must stay where and what they are; what is hooked to its layers is
-    not called. Owned by the engine's thread."""
+    """For steps of at most `most` tokens. The model and its cache must stay where and what they
+    are; what is hooked to its layers is not called. Owned by the engine's thread."""
 
     def __init__(
         self, library: Library, model: nn.Module, keys: Sequence[Tensor], values: Sequence[Tensor]
     ) -> None:
         """Keys and values of each layer are [slots, heads, length, size]. Raises Misfit."""
         self._library, self._whole = library, model
+        self.most = MOST[library.vector]
         self._inside: Any = model.get_submodule("model")
         self._kept: list[Tensor] = []  # what the library has addresses of
         self._dtype = self._inside.norm.weight.dtype
