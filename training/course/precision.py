@@ -36,15 +36,3 @@ def precision_for(*, fp16: bool, bf16: bool, kind: str, bfloat16: bool) -> tuple
     if bf16:
         return Precision(torch.bfloat16), ""
     return (Precision(torch.float16, scaled=True) if fp16 else Precision()), ""
-
-
-def round_products(tf32: bool | None, kind: str) -> str:
-    """Let a GPU round what it multiplies in float32 to TF32, or not; None leaves it as it is.
-
-    Holds for the whole process. A sentence where the device has no such thing.
-    """
-    if tf32 and kind != "cuda":
-        return f"tf32 is not possible on {kind}; products of float32 stay float32"
-    if tf32 is not None and kind == "cuda":
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    return ""

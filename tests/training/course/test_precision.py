@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from danlu.training.course.precision import Precision, precision_for, round_products
+from danlu.training.course.precision import Precision, precision_for
 
 HALF, BRAIN = Precision(torch.float16, scaled=True), Precision(torch.bfloat16)
 
@@ -38,19 +38,3 @@ def test_products_are_computed_in_the_half_and_weights_stay_as_they_are() -> Non
     with Precision().autocast(device):
         assert layer(torch.ones(1, 2)).dtype == torch.float32
     assert layer.weight.dtype == torch.float32
-
-
-def test_products_are_rounded_where_that_is_possible_and_asked_for() -> None:
-    before = torch.get_float32_matmul_precision()
-    try:
-        assert round_products(True, "cuda") == ""
-        assert torch.get_float32_matmul_precision() == "high"
-        assert round_products(None, "cuda") == ""
-        assert torch.get_float32_matmul_precision() == "high"
-        assert round_products(False, "cuda") == ""
-        assert torch.get_float32_matmul_precision() == "highest"
-        assert round_products(True, "npu").startswith("tf32 is not possible on npu")
-        assert torch.get_float32_matmul_precision() == "highest"
-        assert round_products(False, "cpu") == ""
-    finally:
-        torch.set_float32_matmul_precision(before)
