@@ -15,6 +15,9 @@ from danlu.training.parallel.launch import Place, Ranks
 from danlu.training.parallel.loading import begin
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("one")
