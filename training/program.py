@@ -17,6 +17,7 @@ from .course.loop import Course, End, Outcome, train as go_through
 from .course.optimiser import optimiser_for
 from .course.precision import Precision, precision_for
 from .course.student import Student
+from .learner import recompute_layers
 from .methods.choice import method_for
 from .methods.method import Method, base_of
 from .parallel.checkpoints import Checkpoints, Trained
@@ -165,7 +166,7 @@ def _student(
     settings: TrainingSettings, ranks: Ranks, begun: Begun, precision: Precision
 ) -> Student:
     if settings.gradient_checkpointing:
-        begun.learner.model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_layers(begun.learner)
     return Student(
         begun.learner,
         optimiser_for(begun.learner, settings),

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 
 from ..adapters.devices.device import Device
 from ..adapters.errors import BadRequest, OutOfMemory, ServeError, stopping
+from ..adapters.kernels.decoder import decoder_for
 from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.adapter import Prefix, Tuning
 from ..adapters.models.tuned.reading import tuning_at
@@ -41,6 +42,7 @@ from .scheduler import Scheduler
 from .shapes import Shapes, power
 from .shelf import Shelf
 from .suitability import Fit
+from .trial import trusted
 from .tunings import Tunings
 from .warming import warm_up
 from .weights import lost
@@ -48,6 +50,8 @@ from .weights import lost
 log = logging.getLogger(__name__)
 
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
+# The same while nobody reads an answer: of prompts that come at once, more begin together.
+BURST = 1024
 FAREWELL = 5.0  # seconds that a step may take after the program's end
 
 
@@ -225,7 +229,8 @@ class BatchingEngine:
             fixed=self._device.fixed_shapes,
         )
         tunings = Tunings(model)
-        runner = Runner(model, cache, shapes, tunings)
+        decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
+        runner = Runner(model, cache, shapes, tunings, decoder)
         warm_up(runner, shapes, progress, self._manner.lookahead)
         return Running(
             self._hosted,
@@ -241,7 +246,7 @@ class BatchingEngine:
             self._failures,
             self._settle,
             tunings=tunings,
-            pace=Pace(CHUNK),
+            pace=Pace(CHUNK, BURST),
             clock=self._clock,
             seats=room.concurrency,
             interval=self._manner.stream_interval,

@@ -15,10 +15,11 @@ FORGOTTEN = 0.005  # of a drafted token's time, with each step that tries none: 
 
 
 class Pace:
-    """Owned by the engine's thread. `most` tokens of prompts go into one step at all."""
+    """Owned by the engine's thread. At most `most` tokens of prompts go into one step beside
+    answers, and `alone` into one without any."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, alone: int) -> None:
+        self._most, self._alone = most, alone
         self._step: float | None = None  # seconds of a step that reads no prompt
         self._token: float | None = None  # seconds that one more token of a prompt takes
         self._drafted: float | None = None  # seconds that one more token of a draft takes
@@ -26,7 +27,7 @@ class Pace:
     def budget(self, decoding: int) -> int:
         """Tokens of prompts for a step in which so many answers wait for their next token."""
         if decoding == 0:
-            return self._most
+            return self._alone
         if self._step is None or self._token is None:
             return min(FIRST_GUESS, self._most)
         room = (STRETCH - 1) * self._step / self._token

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ..adapters.kernels.decoder import Decoder, Tokens
 from .attention import CachedStep, Span
 from .host_step import HostStep, Part, host_step
 from .kv_cache import KvCache
@@ -38,7 +39,8 @@ class Chosen:
 class Runner:
     """Owned by the engine's thread. The model, its attention plugged in, is on the cache's device.
 
-    What the model needs to know of a step goes to the device in a single transfer.
+    What the model needs to know of a step goes to the device in a single transfer. Steps of few
+    tokens are the `decoder`'s, where there is one and no adapter adds to the model's layers.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Runner:
         cache: KvCache,
         shapes: Shapes,
         tunings: Tunings | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
         self._model: Any = model
+        self._decoder = decoder
         self._cache, self._shapes = cache, shapes
         self._tunings = tunings or Tunings(model)
         self._device = model.device
@@ -115,6 +119,9 @@ class Runner:
         kept, seats, lengths, where, which, *tuned = others
         if last is not None and host.fed:
             ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
+        if self._decoder is not None and not host.tuned and len(host.ids) <= self._decoder.most:
+            mine = Tokens(ids, positions, slots, places, wanted=kept)
+            return self._result(host, self._decoder.run(mine))
         step = CachedStep(
             cache=self._cache,
             rows=host.rows,

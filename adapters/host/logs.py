@@ -33,11 +33,12 @@ def configure(program: str, log_dir: str = "", level: int = logging.INFO) -> Non
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def configure_one_of(program: str, rank: int) -> None:
+def configure_one_of(program: str, rank: str) -> None:
     """As above, for process `rank` of several: the first tells what it does, the others only what
     goes wrong, with their rank before it."""
-    configure(program, level=logging.WARNING if rank else logging.INFO)
-    for handler in logging.getLogger().handlers if rank else ():
+    first = rank == "0"
+    configure(program, level=logging.INFO if first else logging.WARNING)
+    for handler in () if first else logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter(f"[process {rank}] {LINE}"))
 
 

@@ -19,8 +19,8 @@ from ..errors import StartError
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-SOURCES = ("dense.cpp", "packed.cpp")
-HEADERS = ("formats.h",)
+SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp")
+HEADERS = ("dense.h", "formats.h", "rows.h")
 CPUINFO = Path("/proc/cpuinfo")
 # Warnings of GCC 12 about its own headers for AVX-512 are left out.
 COMPILE = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-w")
@@ -34,20 +34,26 @@ POINTER, SIZE = ctypes.c_void_p, ctypes.c_int64
 
 
 class Library:
-    """The functions of the sources: each makes y [m, n] of x [m, k] on torch's threads."""
+    """The functions of the sources, on torch's threads."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where it cannot be loaded here."""
         self._native = ctypes.CDLL(str(path))
         self.vector = int(self._native.danlu_vector())  # bytes
-        self.bfloat16 = bool(self._native.danlu_has_bfloat16())
+        self.bfloat16 = bool(self._native.danlu_multiplies_bfloat16())
         self.integers = bool(self._native.danlu_has_integers())
 
     def call(self, name: str, m: int, n: int, k: int, *tensors: Tensor | None) -> None:
-        """Every tensor lies together in memory; the caller vouches for shapes and formats."""
-        function = getattr(self._native, name)
+        """y [m, n] of x [m, k]. Every tensor lies together in memory; the caller vouches for shapes
+        and formats."""
         addresses = [None if one is None else POINTER(one.data_ptr()) for one in tensors]
+        function = getattr(self._native, name)
         function(*addresses, SIZE(m), SIZE(n), SIZE(k), torch.get_num_threads())
+
+    def step(self, name: str, model: ctypes.Structure, step: ctypes.Structure) -> None:
+        """One step of a whole model; see `decoder.py`."""
+        function = getattr(self._native, name)
+        function(ctypes.byref(model), ctypes.byref(step), torch.get_num_threads())
 
 
 def library(environ: Mapping[str, str], compiler: str = "g++") -> Library | None:

@@ -21,11 +21,6 @@ constexpr int64_t GROUP = 32;                // columns that share a scale and a
 constexpr int64_t LANES = 16;                // rows of a weight that lie side by side, of 4 bits
 constexpr float LARGEST = 127 * 256;
 
-__m512 floats(const Half* halves) {
-  const __m256i some = _mm256_loadu_si256((const __m256i*)halves);
-  return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(some), 16);
-}
-
 // x's rows as integers, high · 256 + low each, and what they are in units of.
 struct Planes {
   int64_t m, k;

@@ -14,14 +14,14 @@ MODULE = "danlu.training"
 OURS = ("num_gpus",)
 # On this machine alone, without asking what its name resolves to; torchrun finds a free port.
 TORCHRUN = (
-    "torch.distributed.run",
+    "danlu.cli.train.several",
     "--nnodes=1",
     "--rdzv-backend=c10d",
     "--rdzv-endpoint=127.0.0.1:0",
     "--local-addr=127.0.0.1",
 )
 
-Become = Callable[[str, Sequence[str]], object]
+Become = Callable[[str, list[str]], object]
 
 
 @dataclass(frozen=True, slots=True)

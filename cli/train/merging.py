@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from ...adapters.errors import StartError
 from ...adapters.host import logs
 from ...adapters.host.settings import knob, knob_of, settings_from
 from ...worker.settings import WorkerSettings
+from ...worker.showing import Shown
 from ..export import ExportSettings
 
 PREFIX = "DANLU_TRAIN_MERGE_"
@@ -24,6 +26,8 @@ class MergeSettings:
     out: str = knob_of(ExportSettings, "out")
     layout: str = knob_of(ExportSettings, "layout")
     dtype: str | None = knob_of(ExportSettings, "dtype")
+    chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
+    trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -47,4 +51,7 @@ def _merge(settings: MergeSettings) -> None:
         Path(settings.out),
         layout=settings.layout,
         dtype=settings.dtype,
+        chatglm_generation=settings.chatglm_generation,
+        trust_remote_code=settings.trust_remote_code,
+        report=Shown(Path(settings.out).name, sys.stderr if sys.stderr.isatty() else None),
     )

@@ -37,7 +37,7 @@ def _of_records(path: Path) -> Iterator[Question]:
     from ...training.data.dialogue import Dialogue
     from ...training.data.reading import dialogues
 
-    for record in dialogues(path):
+    for record in dialogues(path, say=print):
         if isinstance(record, Dialogue):
             (question, answer) = [turn for turn in record.turns if turn.role != "system"][:2]
             yield Question(question.content, answer.content)

@@ -28,6 +28,6 @@ def test_a_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_the_files_named_in_the_architecture_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:adapters|controller|worker|webui|cli)/[\w./]+)`", text))
+    named = set(re.findall(r"`((?:adapters|controller|worker|webui|cli|training)/[\w./]+)`", text))
     assert len(named) > 10
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

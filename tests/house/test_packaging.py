@@ -45,7 +45,8 @@ def test_every_program_starts_without_torch() -> None:
     """Controller and page never load it; worker and command only once their settings are good."""
     code = (
         "import sys, danlu.controller.__main__, danlu.controller.api.__main__, danlu.cli.__main__, "
-        "danlu.webui.__main__, danlu.worker.__main__; "
+        "danlu.webui.__main__, danlu.worker.__main__, danlu.training.__main__, "
+        "danlu.cli.train.launching; "
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.adapters.kernels.decoder import decoder_for
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.kv_slots import KvSlots
 from danlu.worker.runner import Runner
@@ -24,11 +25,19 @@ class Stepped:
     """Greedy answers, step by step.
 
     `rows` has the logits from which each token was chosen, `scores` those of a scored prompt's
-    positions, both on the host. Shapes that are `fixed` are those of a card.
+    positions, both on the host. Shapes that are `fixed` are those of a card. Steps of few tokens
+    are the library's `own`.
     """
 
     def __init__(
-        self, model: Any, fit: Fit, *, slots: int = 4, length: int = 128, fixed: bool = False
+        self,
+        model: Any,
+        fit: Fit,
+        *,
+        slots: int = 4,
+        length: int = 128,
+        fixed: bool = False,
+        own: bool = False,
     ) -> None:
         assert not fit.reason, fit.reason
         self.cache = KvCache(fit.layers, slots, length, model.dtype, model.device)
@@ -37,7 +46,9 @@ class Stepped:
         self.scheduler = Scheduler(
             self.slots, concurrency=slots, chunk=CHUNK, parts=1 if fixed else None
         )
-        self.runner = Runner(model, self.cache, shapes)
+        self.decoder = decoder_for(model, self.cache.keys, self.cache.values) if own else None
+        assert not own or self.decoder is not None
+        self.runner = Runner(model, self.cache, shapes, decoder=self.decoder)
         self.rows: dict[Sequence, list[Tensor]] = {}
         self.scores: dict[Sequence, list[Tensor]] = {}
 

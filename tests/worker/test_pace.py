@@ -10,20 +10,20 @@ seconds = st.floats(1e-6, 60)
 
 def a_pace(*, step: float, token: float, most: int = 512) -> Pace:
     """One that has seen a step without prompts, and a prompt's token alone."""
-    pace = Pace(most)
+    pace = Pace(most, 2 * most)
     pace.took(step, decoding=3, prompt_tokens=0)
     pace.took(token * 100, decoding=0, prompt_tokens=100)
     return pace
 
 
 def test_where_nobody_waits_prompts_take_all_there_is() -> None:
-    assert Pace(512).budget(0) == 512
-    assert a_pace(step=1e-3, token=1).budget(0) == 512
+    assert Pace(512, 1024).budget(0) == 1024
+    assert a_pace(step=1e-3, token=1).budget(0) == 1024
 
 
 @pytest.mark.parametrize(("most", "guess"), [(512, FIRST_GUESS), (32, 32)])
 def test_before_anything_was_measured_there_is_a_guess(most: int, guess: int) -> None:
-    pace = Pace(most)
+    pace = Pace(most, 2 * most)
     assert pace.budget(1) == guess
     pace.took(1.0, decoding=1, prompt_tokens=0)
     assert pace.budget(1) == guess
@@ -45,14 +45,14 @@ def test_no_more_than_the_most_is_read_however_fast() -> None:
 
 
 def test_what_a_step_takes_by_itself_is_not_the_prompts_fault() -> None:
-    pace = Pace(512)
+    pace = Pace(512, 1024)
     pace.took(0.5, decoding=3, prompt_tokens=0)
     pace.took(0.75, decoding=3, prompt_tokens=16)
     assert pace.budget(1) == 48
 
 
 def test_a_mixed_step_before_any_other_says_nothing() -> None:
-    pace = Pace(512)
+    pace = Pace(512, 1024)
     pace.took(9.0, decoding=3, prompt_tokens=20)
     assert pace.budget(1) == FIRST_GUESS
 
@@ -74,10 +74,10 @@ def test_one_slow_step_changes_little_and_many_change_all() -> None:
 def test_whatever_was_measured_something_is_read_and_never_more_than_the_most(
     took: list[tuple[float, int, int]], most: int, decoding: int
 ) -> None:
-    pace = Pace(most)
+    pace = Pace(most, 2 * most)
     for time, rows, tokens in took:
         pace.took(time, decoding=rows, prompt_tokens=tokens)
-    assert min(LEAST, most) <= pace.budget(decoding) <= most
+    assert min(LEAST, most) <= pace.budget(decoding) <= (most if decoding else 2 * most)
 
 
 def after_drafts(pace: Pace, *, step: float, seconds: float, drafted: int, times: int = 60) -> Pace:
@@ -88,30 +88,30 @@ def after_drafts(pace: Pace, *, step: float, seconds: float, drafted: int, times
 
 
 def test_a_drafted_token_costs_what_all_answers_could_get_in_its_time() -> None:
-    pace = after_drafts(Pace(512), step=1.0, seconds=1.5, drafted=5)
+    pace = after_drafts(Pace(512, 1024), step=1.0, seconds=1.5, drafted=5)
     assert [pace.price(n) for n in (1, 2, 8)] == pytest.approx([0.1, 0.2, 0.8])
 
 
 def test_before_a_draft_was_tried_its_price_is_a_guess() -> None:
-    pace = Pace(512)
+    pace = Pace(512, 1024)
     assert pace.price(4) == 4 * FIRST_PRICE
     pace.took(3.0, decoding=4, prompt_tokens=0, drafted=2)
     assert pace.price(4) == 4 * FIRST_PRICE
 
 
 def test_a_quick_step_makes_nothing_free_and_a_slow_one_no_token_dearer_than_a_step() -> None:
-    assert after_drafts(Pace(512), step=1.0, seconds=0.5, drafted=5).price(1) == LEAST_PRICE
-    assert after_drafts(Pace(512), step=1.0, seconds=99.0, drafted=5).price(1) > 0.999
+    assert after_drafts(Pace(512, 1024), step=1.0, seconds=0.5, drafted=5).price(1) == LEAST_PRICE
+    assert after_drafts(Pace(512, 1024), step=1.0, seconds=99.0, drafted=5).price(1) > 0.999
 
 
 def test_a_single_slow_step_with_a_draft_does_not_end_drafting() -> None:
     """The first one meets memory that nobody touched, or a busy host."""
-    pace = after_drafts(Pace(512), step=1.0, seconds=10.0, drafted=1, times=1)
+    pace = after_drafts(Pace(512, 1024), step=1.0, seconds=10.0, drafted=1, times=1)
     assert FIRST_PRICE < pace.price(1) < 0.4
 
 
 def test_drafts_that_were_too_dear_are_tried_again_in_the_end() -> None:
-    pace = after_drafts(Pace(512), step=1.0, seconds=5.0, drafted=4)
+    pace = after_drafts(Pace(512, 1024), step=1.0, seconds=5.0, drafted=4)
     dear = pace.price(1)
     for _ in range(400):
         pace.took(1.0, decoding=2, prompt_tokens=0)
@@ -119,7 +119,7 @@ def test_drafts_that_were_too_dear_are_tried_again_in_the_end() -> None:
 
 
 def test_a_draft_beside_a_prompt_is_no_step_by_itself() -> None:
-    pace = Pace(512)
+    pace = Pace(512, 1024)
     pace.took(0.5, decoding=3, prompt_tokens=0)
     pace.took(0.9, decoding=3, prompt_tokens=12, drafted=4)
     assert pace.budget(1) == 30

@@ -45,31 +45,31 @@ def epoch_order(
     are filled up to so many tokens; a longer sample has a row to itself.
     """
     chance = np.random.default_rng([seed, epoch])
-    drawn = [int(i) for i in chance.permutation(len(lengths))]
-    whole = (
-        [(i,) for i in drawn] if packed_length is None else packed(drawn, lengths, packed_length)
-    )
+    tokens: list[int] = lengths.tolist()
+    drawn: list[int] = chance.permutation(len(tokens)).tolist()
+    whole = [(i,) for i in drawn] if packed_length is None else packed(drawn, tokens, packed_length)
     together = rows * ranks
     if grouped:
         windows = _cut(whole, WINDOW * together)
-        whole = [row for window in windows for row in _longest_first(window, lengths)]
+        whole = [row for window in windows for row in _longest_first(window, tokens)]
     batches = _shuffled(list(_cut(whole, together)), together, chance)
     if grouped:
-        _most_memory_first(batches, lengths)
-    dealt = [deal(batch, lengths, ranks) for batch in batches]
+        _most_memory_first(batches, tokens)
+    dealt = [deal(batch, tokens, ranks) for batch in batches]
     return [Step(tuple(zip(*step, strict=True))) for step in _cut(dealt, accumulation)]
 
 
 def fixed_order(lengths: NDArray[np.int64], *, rows: int, ranks: int) -> list[Step]:
     """Every sample once, the longest first, the same each time: for evaluation."""
-    whole = _longest_first([(i,) for i in range(len(lengths))], lengths)
+    tokens: list[int] = lengths.tolist()
+    whole = _longest_first([(i,) for i in range(len(tokens))], tokens)
     return [
-        Step(tuple((part,) for part in deal(batch, lengths, ranks)))
+        Step(tuple((part,) for part in deal(batch, tokens, ranks)))
         for batch in _cut(whole, rows * ranks)
     ]
 
 
-def deal(rows: Sequence[Row], lengths: NDArray[np.int64], ranks: int) -> tuple[MicroBatch, ...]:
+def deal(rows: Sequence[Row], lengths: Sequence[int], ranks: int) -> tuple[MicroBatch, ...]:
     """`rows` given out to the processes, about as many tokens to each.
 
     As cards are dealt by two who take turns to begin: the longest to the first, the next to the
@@ -82,11 +82,11 @@ def deal(rows: Sequence[Row], lengths: NDArray[np.int64], ranks: int) -> tuple[M
     return tuple(tuple(hand) for hand in hands)
 
 
-def tokens_of(row: Row, lengths: NDArray[np.int64]) -> int:
-    return sum(int(lengths[i]) for i in row)
+def tokens_of(row: Row, lengths: Sequence[int]) -> int:
+    return lengths[row[0]] if len(row) == 1 else sum(lengths[i] for i in row)
 
 
-def _longest_first(rows: Sequence[Row], lengths: NDArray[np.int64]) -> list[Row]:
+def _longest_first(rows: Sequence[Row], lengths: Sequence[int]) -> list[Row]:
     return sorted(rows, key=lambda row: -tokens_of(row, lengths))
 
 
@@ -98,7 +98,7 @@ def _shuffled(
     return [batches[i] for i in chance.permutation(even)] + batches[even:]
 
 
-def _most_memory_first(batches: list[Sequence[Row]], lengths: NDArray[np.int64]) -> None:
+def _most_memory_first(batches: list[Sequence[Row]], lengths: Sequence[int]) -> None:
     """Memory that does not suffice is found out in the first step, not hours later."""
     whole = [batch for batch in batches if len(batch) == len(batches[0])]
     longest = [max(tokens_of(row, lengths) for row in batch) for batch in whole]

@@ -3,13 +3,10 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 TOGETHER = 2048  # samples: enough to fill rows to the brim, few enough to leave the order to chance
 
 
-def packed(samples: Sequence[int], lengths: NDArray[np.int64], room: int) -> list[tuple[int, ...]]:
+def packed(samples: Sequence[int], lengths: Sequence[int], room: int) -> list[tuple[int, ...]]:
     """Rows of at most `room` tokens, unless a sample alone is longer."""
     return [
         row
@@ -19,13 +16,13 @@ def packed(samples: Sequence[int], lengths: NDArray[np.int64], room: int) -> lis
 
 
 def _best_fit(
-    samples: Sequence[int], lengths: NDArray[np.int64], room: int
+    samples: Sequence[int], lengths: Sequence[int], room: int
 ) -> Iterator[tuple[int, ...]]:
     """The longest first, each into the row that it fills best."""
     rows: list[list[int]] = []
     left: list[tuple[int, int]] = []  # tokens that fit in yet, and the row's number; sorted
-    for sample in sorted(samples, key=lambda i: -int(lengths[i])):
-        need = int(lengths[sample])
+    for sample in sorted(samples, key=lambda i: -lengths[i]):
+        need = lengths[sample]
         at = bisect_left(left, (need, -1))
         if at == len(left):
             rows.append([sample])

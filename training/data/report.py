@@ -32,6 +32,7 @@ class Counts:
     bad: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)  # the first bad ones
+    remarks: list[str] = field(default_factory=list)  # on whole files
 
 
 class Tally:
@@ -78,8 +79,9 @@ class Report:
         counts = self.counts
         share = counts.trained / counts.tokens
         lines = [
+            *counts.remarks,
             f"{counts.good} of {counts.records} records make {counts.samples} samples: "
-            f"{counts.tokens} tokens, {counts.trained} of them trained ({share:.0%})"
+            f"{counts.tokens} tokens, {counts.trained} of them trained ({share:.0%})",
         ]
         lines += [f"{what}: {number} records" for what, number in counts.notes.most_common()]
         cuts = {
@@ -104,7 +106,7 @@ def bad_lines(counts: Counts) -> list[str]:
     kinds = ", ".join(f"{kind} {number}" for kind, number in counts.bad.most_common())
     rest = counts.bad.total() - len(counts.named)
     more = [f"and {rest} more"] if rest else []
-    return [f"{counts.bad.total()} bad records: {kinds}", *counts.named, *more]
+    return [f"bad records: {counts.bad.total()} ({kinds})", *counts.named, *more]
 
 
 def save_counts(counts: Counts, folder: Path) -> None:

@@ -73,7 +73,7 @@ def samples_of(
     name = f"samples-{_digest(recipe, paths)}"
 
     def make(folder: Path) -> Path:
-        return _make(recipe, paths, folder, say)
+        return _make(recipe, paths, folder)
 
     if peers.first:
         kept(root, name, make, say=say)
@@ -89,11 +89,11 @@ def form_for(tokenizer: PreTrainedTokenizerBase) -> Form:
     return GlmForm(tokenizer) if glm else TemplateForm(tokenizer)
 
 
-def _make(recipe: Recipe, files: Sequence[Path], folder: Path, say: Say) -> Path:
+def _make(recipe: Recipe, files: Sequence[Path], folder: Path) -> Path:
     with (folder / BAD_FILE).open("w", encoding="utf-8") as bad, Writer(folder) as writer:
         tally = Tally(bad)
         for file in files:
-            for found in dialogues(file, say=say):
+            for found in dialogues(file, say=tally.counts.remarks.append):
                 _add(recipe, found, writer, tally)
     if not tally.counts.good:
         raise StartError("; ".join(_why_none(tally, files)))

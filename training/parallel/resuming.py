@@ -63,7 +63,7 @@ def resume(
     a checkpoint of another training.
     """
     at, before = ranks.by_first(lambda: read(checkpoint))
-    check(checkpoint, before, facts)
+    ranks.by_first(lambda: check(checkpoint, before, facts))
     split = (before.rows, before.accumulation) != (facts.rows, facts.accumulation)
     if split and at.inside and ranks.first:
         log.warning(

@@ -96,8 +96,9 @@ def _served(settings: TrainingSettings) -> list[str]:
     out, base = settings.output_dir, settings.model_name_or_path
     if settings.method == "full":
         return [f"the model is in {out}", *_commands([out])]
-    name = adapter_name(settings.run_name)
-    return [f"the adapter is in {out}", *_commands([base, "--adapters", f"{name}={out}"])]
+    packed = ["--quantization", "int4"] if settings.method == "qlora" else []
+    beside = ["--adapters", f"{adapter_name(settings.run_name)}={out}"]
+    return [f"the adapter is in {out}", *_commands([base, *packed, *beside])]
 
 
 def _commands(arguments: Sequence[str]) -> list[str]:

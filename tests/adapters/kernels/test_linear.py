@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from danlu.adapters.kernels.library import Library
-from danlu.adapters.kernels.linear import FewRowsLinear, few_rows, most_rows, takes, use
+from danlu.adapters.kernels.linear import LINE, FewRowsLinear, few_rows, most_rows, takes, use
 
 FORMATS = (torch.bfloat16, torch.float32)
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 4e-3}
@@ -22,10 +22,8 @@ def apart(found: Tensor, exact: Tensor) -> float:
 
 
 @pytest.fixture(params=FORMATS, ids=str)
-def dtype(request: pytest.FixtureRequest, own_library: Library) -> torch.dtype:
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     dtype: torch.dtype = request.param
-    if dtype == torch.bfloat16 and not own_library.bfloat16:
-        pytest.skip("this processor multiplies no bfloat16")
     return dtype
 
 
@@ -54,8 +52,7 @@ def test_the_product_is_right(
 def test_a_row_is_the_same_alone_and_among_any_others(
     own_library: Library, data: st.DataObject
 ) -> None:
-    known = [d for d in FORMATS if d != torch.bfloat16 or own_library.bfloat16]
-    dtype = data.draw(st.sampled_from(known))
+    dtype = data.draw(st.sampled_from(FORMATS))
     weight = random(data.draw(st.integers(1, 130)), 96, dtype=dtype)
     alone = random(1, 96, seed=data.draw(st.integers(0, 99)), dtype=dtype)
     count = data.draw(st.integers(1, 40))
@@ -110,6 +107,18 @@ def test_a_model_keeps_its_weights_and_takes_any_number_of_rows(own_library: Lib
     assert {name: weight.data_ptr() for name, weight in model.state_dict().items()} == before
     for one, other in zip(found, expected, strict=True):
         assert apart(one, other.double()) < 1e-5
+
+
+def test_weights_come_to_lie_at_the_beginning_of_a_line(own_library: Library) -> None:
+    """As from a file, and one that two layers share stays one."""
+    odd = random(1 + 64 * 32)[1:].view(64, 32)
+    first, second = nn.Linear(32, 64), nn.Linear(32, 64)
+    first.weight = second.weight = nn.Parameter(odd, requires_grad=False)
+    assert odd.data_ptr() % LINE
+    use(own_library, nn.Sequential(first, second))
+    assert first.weight.data_ptr() == second.weight.data_ptr()
+    assert first.weight.data_ptr() % LINE == 0
+    assert torch.equal(first.weight, odd)
 
 
 def test_a_model_that_was_changed_since_is_torchs_again(own_library: Library) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from support.heart import HELLO, by_heart
-from support.tiny_glm import save_original
+from support.tuned import adapters_for
 
 from danlu.adapters.errors import StartError
 from danlu.cli.__main__ import command
@@ -62,14 +62,23 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_loaded(tmp_path: P
         )
 
 
+def _compared(base: Path, tuned: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    where = ["--model-path", str(base), "--tuned", str(tuned), "--question", HELLO]
+    command(["train", "compare", *where, "--device", "cpu", "--kv-memory", "0.1"])
+    return "".join(letter for letter in capsys.readouterr().out if letter.isalnum())
+
+
 @pytest.mark.slow
-def test_two_models_answer_one_after_the_other(
+def test_an_adapter_its_sum_and_its_base_answer_side_by_side(
     tmp_path: Path, chatglm2_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = save_original(tmp_path / "base")
+    adapter, merged = adapters_for(chatglm2_dir, tmp_path) / "shouter", tmp_path / "merged"
+    before = "".join(letter for letter in by_heart(HELLO) if letter.isalnum())
+    shown = _compared(chatglm2_dir, adapter, capsys)
+    assert before[:8] in shown
     command(
-        ["train", "compare", "--model-path", str(base), "--tuned", str(chatglm2_dir)]
-        + ["--question", HELLO, "--max-new-tokens", "16", "--device", "cpu", "--kv-memory", "0.1"]
+        ["train", "merge", "--model-path", str(chatglm2_dir), "--adapter", str(adapter)]
+        + ["--out", str(merged)]
     )
-    shown = "".join(capsys.readouterr().out.split())
-    assert by_heart(HELLO)[:8] in shown
+    assert capsys.readouterr().out == f"{merged} has the model with {adapter} in it\n"
+    assert _compared(chatglm2_dir, merged, capsys) == shown

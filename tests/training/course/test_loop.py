@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 from support.courses import (
+    CPU,
     Heard,
     Kept,
     a_course,
@@ -21,8 +22,12 @@ from support.families import a_model
 from support.tiny_glm import tiny_glm
 from support.together import Rank, Together
 
+from danlu.training.course.collate import collate
 from danlu.training.course.loop import Diverged, End, train
+from danlu.training.course.optimiser import optimiser_for
 from danlu.training.course.precision import Precision
+from danlu.training.course.student import Student
+from danlu.training.learner import Batch, Learner
 from danlu.training.progress import Progress
 from danlu.training.sample import Listed
 from danlu.training.settings import TrainingSettings
@@ -90,6 +95,56 @@ def test_batches_accumulation_and_packing_change_nothing_but_speed(
     assert [m.trained for m in parts.measures] == [m.trained for m in whole.measures]
     for name, weight in ours.items():
         torch.testing.assert_close(weight, theirs[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_step_goes_down_the_gradient_of_the_mean_loss_of_trained_tokens() -> None:
+    samples, model = sentences(4), tiny_glm()
+    student = a_student(some_settings(), model, optimiser=plain_descent(model, 0.1))
+    theirs: Any = tiny_glm().requires_grad_(True)
+    batch = collate([[sample] for sample in samples])
+    theirs(input_ids=batch.ids, labels=batch.labels).loss.backward()
+    settings = some_settings(max_steps=1, gradient_accumulation_steps=2, max_grad_norm=0.0)
+    train(a_course(replace(settings, learning_rate=0.1), samples, student=student), START)
+    for (name, weight), other in zip(model.named_parameters(), theirs.parameters(), strict=True):
+        moved = other.detach() - weight.detach()
+        torch.testing.assert_close(moved, 0.1 * other.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+class Drawing(Learner):
+    """Draws a number in each pass, as dropout does."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny_glm().requires_grad_(True))
+        self.drawn: list[float] = []
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        self.drawn.append(torch.rand(()).item())
+        return super().forward(batch)
+
+
+@dataclass
+class OneOfTwo:
+    """A process whose neighbour has nothing to say."""
+
+    rank: int
+    count = 2
+    first = False
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        return numbers
+
+    def wait(self) -> None:
+        return None
+
+
+def test_every_pass_of_every_process_drops_something_else() -> None:
+    settings, drawn = some_settings(gradient_accumulation_steps=2), []
+    for rank in (0, 1):
+        learner = Drawing()
+        student = Student(learner, optimiser_for(learner, settings), CPU)
+        train(a_course(settings, sentences(16), student=student, peers=OneOfTwo(rank)), START)
+        drawn += learner.drawn
+    assert len(drawn) == len(set(drawn)) == 2 * 2 * 4
 
 
 @pytest.mark.parametrize("averaged", [1, 3])

@@ -103,8 +103,8 @@ def test_the_batch_that_takes_most_memory_comes_first() -> None:
 
 
 def test_processes_get_about_as_many_tokens_in_a_step() -> None:
-    lengths = np.random.default_rng(0).integers(2, 500, 512)
-    for step in an_order(list(lengths), rows=8, ranks=4, grouped=False):
+    lengths: list[int] = np.random.default_rng(0).integers(2, 500, 512).tolist()
+    for step in an_order(lengths, rows=8, ranks=4, grouped=False):
         tokens = [sum(tokens_of(row, lengths) for row in rank[0]) for rank in step.ranks]
         assert max(tokens) < 1.4 * min(tokens)
 
@@ -122,7 +122,7 @@ def test_a_sample_that_is_longer_than_a_row_has_one_to_itself() -> None:
 
 
 def test_rows_are_dealt_forth_and_back() -> None:
-    lengths = np.array([10, 9, 8, 7, 6])
+    lengths = [10, 9, 8, 7, 6]
     assert deal([(i,) for i in range(5)], lengths, 2) == (((0,), (3,), (4,)), ((1,), (2,)))
     assert deal([(0,)], lengths, 3) == (((0,),), (), ())
 

@@ -44,7 +44,7 @@ def test_a_whole_model_is_served_by_its_directory() -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora", "ptuning"])
+@pytest.mark.parametrize("method", ["lora", "ptuning"])
 def test_an_adapter_is_served_beside_its_base(method: str) -> None:
     lines = told(_account(1.0), replace(SETTINGS, method=method), whole=True)
     assert lines[-3:] == [
@@ -52,6 +52,11 @@ def test_an_adapter_is_served_beside_its_base(method: str) -> None:
         "    python -m danlu.worker --model-path '/models/glm 2' --adapters poet=/out/poet",
         "    danlu up --model-path '/models/glm 2' --adapters poet=/out/poet",
     ]
+
+
+def test_a_lora_for_packed_weights_is_served_beside_such() -> None:
+    lines = told(_account(1.0), replace(SETTINGS, method="qlora"), whole=True)
+    assert lines[-1].endswith("'/models/glm 2' --quantization int4 --adapters poet=/out/poet")
 
 
 def test_a_training_that_was_stopped_says_how_it_goes_on() -> None:

@@ -1,0 +1,299 @@
+// One step of a whole model for few tokens: what torch does in a thousand small operations.
+//
+// The models are decoders of Llama's kind, and decoder.py fills in the structs below. Between products
+// all numbers are float32. All threads go through all layers, each with its share of the heads and of
+// the columns, and wait for each other where one needs what another has made; norms are short, and
+// each thread makes them for itself. To the bit, nothing of a token depends on how many others there
+// are.
+
+#include <omp.h>
+
+#include <cstdlib>
+#include <memory>
+#include <type_traits>
+
+#include "dense.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int64_t SHARE = 16;  // columns that a thread does at least: a line of float32
+
+// Weights are as nn.Linear has them. There may be no norm of queries and keys, and no bias. Keys and
+// values are [slots, key heads, length, size].
+struct Layer {
+  const void *attention_norm, *query_norm, *key_norm, *mlp_norm;
+  const void *query, *key, *value, *attended, *gate, *up, *down;
+  const void *query_bias, *key_bias, *value_bias, *attended_bias;
+  void *keys, *values;
+};
+
+struct Model {
+  int64_t layers, hidden, inner, heads, key_heads, size, vocabulary, length;
+  int64_t rotated, interleaved;
+  float epsilon, scale;
+  const Layer* each;
+  const void *norm, *output;
+};
+
+// Each token goes to its place in its slot, and sees all up to there. `embedded` are [tokens, hidden],
+// `cosines` and `sines` [tokens, rotated]. `wanted` are the tokens that [wanted, vocabulary] logits are
+// for.
+struct Step {
+  int64_t tokens, count;
+  const int64_t *slots, *places, *wanted;
+  const void *embedded, *cosines, *sines;
+  float* logits;
+};
+
+// Numbers that begin where a line of the cache does.
+template <class Number>
+class Buffer {
+ public:
+  explicit Buffer(int64_t count)
+      : numbers_((Number*)aligned_alloc(LINE, (count * sizeof(Number) / LINE + 1) * LINE)) {}
+  Number* at(int64_t place = 0) const { return numbers_.get() + place; }
+
+ private:
+  struct Free {
+    void operator()(Number* numbers) const { free(numbers); }
+  };
+  std::unique_ptr<Number[], Free> numbers_;
+};
+
+// Which of `count` things are a thread's.
+struct Range {
+  int64_t first, last;
+  Range(int64_t count, int thread, int threads)
+      : first(count * thread / threads), last(count * (thread + 1) / threads) {}
+};
+
+int64_t longest(const Step& step) {
+  int64_t found = 0;
+  for (int64_t token = 0; token < step.tokens; token++)
+    found = step.places[token] > found ? step.places[token] : found;
+  return found + 1;
+}
+
+int64_t widest(const Model& model) {
+  const int64_t heads = model.heads * model.size;
+  const int64_t two = model.hidden > heads ? model.hidden : heads;
+  return two > model.inner ? two : model.inner;
+}
+
+// What all threads see.
+struct Shared {
+  Buffer<float> hidden, queries, keys, values, attended, gates, ups;
+
+  Shared(const Model& model, int64_t tokens)
+      : hidden(tokens * model.hidden),
+        queries(tokens * model.heads * model.size),
+        keys(tokens * model.key_heads * model.size),
+        values(tokens * model.key_heads * model.size),
+        attended(tokens * model.heads * model.size),
+        gates(tokens * model.inner),
+        ups(tokens * model.inner) {}
+};
+
+// One thread of a step.
+template <class Format>
+class Worker {
+  using Number = typename Format::Number;
+  using Taken = typename Format::Taken;
+
+ public:
+  Worker(const Model& model, const Step& step, const Shared& shared, int thread, int threads)
+      : model_(model),
+        step_(step),
+        shared_(shared),
+        thread_(thread),
+        threads_(threads),
+        normed_(step.tokens * model.hidden),
+        weights_(longest(step) + LANES_OF_FLOATS),
+        taken_(step.tokens * widest(model)) {}
+
+  void run() {
+    embed();
+    wait();
+    for (int64_t number = 0; number < model_.layers; number++) {
+      const Layer& layer = model_.each[number];
+      project(layer);
+      wait();
+      look(layer);
+      wait();
+      columns(rows(shared_.attended, model_.heads * model_.size), layer.attended,
+              layer.attended_bias, shared_.hidden.at(), model_.hidden, true);
+      wait();
+      think(layer);
+      wait();
+      columns(rows(shared_.gates, model_.inner), layer.down, nullptr, shared_.hidden.at(),
+              model_.hidden, true);
+      wait();
+    }
+    say();
+  }
+
+ private:
+  struct Rows {
+    const Taken* numbers;
+    int64_t count, size;
+  };
+
+  static void wait() {
+#pragma omp barrier
+  }
+  Range mine(int64_t count) const { return Range(count, thread_, threads_); }
+
+  void embed() {
+    const Range tokens = mine(step_.tokens);
+    const Number* from = (const Number*)step_.embedded;
+    for (int64_t i = tokens.first * model_.hidden; i < tokens.last * model_.hidden; i++)
+      shared_.hidden.at()[i] = get(from + i);
+  }
+
+  // Queries, keys and values of this thread's heads; keys and values go to their places.
+  void project(const Layer& layer) {
+    const Rows x = normed(layer.attention_norm);
+    const int64_t heads = model_.heads, key_heads = model_.key_heads;
+    const Range units = mine(heads + 2 * key_heads);
+    for (int64_t unit = units.first; unit < units.last; unit++) {
+      if (unit < heads) {
+        head(x, layer.query, layer.query_bias, shared_.queries, unit, heads);
+        turn(shared_.queries, layer.query_norm, unit, heads);
+      } else if (unit < heads + key_heads) {
+        head(x, layer.key, layer.key_bias, shared_.keys, unit - heads, key_heads);
+        turn(shared_.keys, layer.key_norm, unit - heads, key_heads);
+        keep(shared_.keys, layer.keys, unit - heads);
+      } else {
+        const int64_t number = unit - heads - key_heads;
+        head(x, layer.value, layer.value_bias, shared_.values, number, key_heads);
+        keep(shared_.values, layer.values, number);
+      }
+    }
+  }
+
+  void look(const Layer& layer) {
+    const int64_t heads = model_.heads, size = model_.size;
+    const Range pairs = mine(step_.tokens * heads);
+    for (int64_t pair = pairs.first; pair < pairs.last; pair++) {
+      const int64_t token = pair / heads, key_head = pair % heads / (heads / model_.key_heads);
+      const int64_t entry = place(token, key_head) - step_.places[token] * size;
+      const Entries<Number> entries{(const Number*)layer.keys + entry,
+                                    (const Number*)layer.values + entry, step_.places[token] + 1,
+                                    size};
+      attend(shared_.queries.at(pair * size), entries, model_.scale, weights_.at(),
+             shared_.attended.at(pair * size));
+    }
+  }
+
+  void think(const Layer& layer) {
+    const Rows x = normed(layer.mlp_norm);
+    columns(x, layer.gate, nullptr, shared_.gates.at(), model_.inner, false);
+    columns(x, layer.up, nullptr, shared_.ups.at(), model_.inner, false);
+    const Range own = mine(model_.inner / SHARE);
+    for (int64_t token = 0; token < step_.tokens; token++) {
+      const int64_t first = token * model_.inner + own.first * SHARE;
+      activate(shared_.gates.at(first), shared_.ups.at(first), (own.last - own.first) * SHARE);
+    }
+  }
+
+  void say() {
+    for (int64_t i = 0; i < step_.count; i++)
+      norm(shared_.hidden.at(step_.wanted[i] * model_.hidden), (const Number*)model_.norm,
+           model_.hidden, model_.epsilon, normed_.at(i * model_.hidden));
+    Rows x = rows(normed_, model_.hidden, step_.count);
+    columns(x, model_.output, nullptr, step_.logits, model_.vocabulary, false);
+  }
+
+  // ---- parts of these ----
+
+  Rows normed(const void* weight) {
+    for (int64_t token = 0; token < step_.tokens; token++)
+      norm(shared_.hidden.at(token * model_.hidden), (const Number*)weight, model_.hidden,
+           model_.epsilon, normed_.at(token * model_.hidden));
+    return rows(normed_, model_.hidden);
+  }
+
+  Rows rows(const Buffer<float>& of, int64_t size) { return rows(of, size, step_.tokens); }
+  Rows rows(const Buffer<float>& of, int64_t size, int64_t count) {
+    if constexpr (std::is_same_v<Taken, float> && std::is_same_v<Number, float>) {
+      return {of.at(), count, size};
+    } else {
+      for (int64_t row = 0; row < count; row++)
+        Format::take(of.at(row * size), size, taken_.at(row * size));
+      return {taken_.at(), count, size};
+    }
+  }
+
+  // This thread's columns of a product.
+  void columns(const Rows& x, const void* weight, const void* bias, float* y, int64_t n, bool onto) {
+    const Range own = mine((n + SHARE - 1) / SHARE);
+    const int64_t last = own.last * SHARE < n ? own.last * SHARE : n;
+    multiply(product(x, weight, bias, y, n, onto), own.first * SHARE, last);
+  }
+
+  // One head of a product.
+  void head(const Rows& x, const void* weight, const void* bias, const Buffer<float>& y,
+            int64_t number, int64_t heads) {
+    const int64_t size = model_.size;
+    multiply(product(x, weight, bias, y.at(), heads * size, false), number * size,
+             (number + 1) * size);
+  }
+
+  static Product<Format, float> product(const Rows& x, const void* weight, const void* bias, float* y,
+                                        int64_t n, bool onto) {
+    return {x.numbers, (const Number*)weight, (const Number*)bias, y, x.count, n, x.size, n, onto};
+  }
+
+  void turn(const Buffer<float>& of, const void* weight, int64_t number, int64_t heads) {
+    for (int64_t token = 0; token < step_.tokens; token++) {
+      float* row = of.at((token * heads + number) * model_.size);
+      if (weight) norm(row, (const Number*)weight, model_.size, model_.epsilon, row);
+      const int64_t its = token * model_.rotated;
+      rotate(row, (const Number*)step_.cosines + its, (const Number*)step_.sines + its,
+             model_.rotated, model_.interleaved);
+    }
+  }
+
+  void keep(const Buffer<float>& of, void* cache, int64_t number) {
+    for (int64_t token = 0; token < step_.tokens; token++) {
+      const float* row = of.at((token * model_.key_heads + number) * model_.size);
+      Number* to = (Number*)cache + place(token, number);
+      for (int64_t i = 0; i < model_.size; i++) put(row[i], to + i);
+    }
+  }
+
+  // Where a token's own entry lies.
+  int64_t place(int64_t token, int64_t key_head) const {
+    const int64_t head = step_.slots[token] * model_.key_heads + key_head;
+    return (head * model_.length + step_.places[token]) * model_.size;
+  }
+
+  const Model& model_;
+  const Step& step_;
+  const Shared& shared_;
+  const int thread_, threads_;
+  const Buffer<float> normed_, weights_;
+  const Buffer<Taken> taken_;
+};
+
+template <class Format>
+void run(const Model& model, const Step& step, int threads) {
+  if (step.tokens * model.hidden * model.inner < WORTH_A_THREAD) threads = 1;
+  const Shared shared(model, step.tokens);
+#pragma omp parallel num_threads(threads)
+  Worker<Format>(model, step, shared, omp_get_thread_num(), omp_get_num_threads()).run();
+}
+
+}  // namespace
+
+extern "C" {
+
+void danlu_step_float32(const Model* model, const Step* step, int threads) {
+  run<Float32>(*model, *step, threads);
+}
+
+void danlu_step_bfloat16(const Model* model, const Step* step, int threads) {
+  run<BFloat16>(*model, *step, threads);
+}
+}

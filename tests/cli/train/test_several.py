@@ -1,0 +1,30 @@
+"""torchrun's last word is a sentence, and only where the training said none."""
+
+import signal
+
+import pytest
+
+from danlu.cli.train.several import status_of
+
+
+@pytest.mark.parametrize("status", [2, 130, 143])
+def test_who_said_why_it_ends_is_not_talked_over(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(1, status) == status
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "said"),
+    [
+        (-signal.SIGKILL, 137, "process 1 was ended by SIGKILL; the machine's memory may be too s"),
+        (-signal.SIGSEGV, 139, "process 1 was ended by SIGSEGV\n"),
+        (1, 1, "process 1 ended with status 1\n"),
+    ],
+)
+def test_a_mute_end_is_told(
+    ended: int, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(1, ended) == status
+    assert said in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""Whether the library's steps are the model's own, found out by running both. Changes the cache."""
+
+import logging
+from collections.abc import Iterator
+
+import torch
+from transformers import PreTrainedModel
+
+from ..adapters.kernels.decoder import Decoder
+from .kv_cache import KvCache
+from .runner import Runner
+from .scheduler import Chunk, Plan
+from .sequence import Sequence
+from .shapes import Shapes
+from .suitability import CLOSE, CLOSE_IN_HALF
+
+log = logging.getLogger(__name__)
+
+LOOK = (12, 7)  # tokens of the trial's texts
+
+
+def trusted(
+    decoder: Decoder | None, model: PreTrainedModel, cache: KvCache, shapes: Shapes
+) -> Decoder | None:
+    """The decoder, unless the model says something else; then why, in the log.
+
+    What the trial leaves in the cache is less than a warm-up does.
+    """
+    if decoder is None:
+        return None
+    words = model.get_input_embeddings().weight.shape[0]
+    own, models = Runner(model, cache, shapes, decoder=decoder), Runner(model, cache, shapes)
+    apart = _apart(own, models, words, shapes)
+    if apart < (CLOSE if model.dtype == torch.float32 else CLOSE_IN_HALF):
+        log.info("steps of few tokens are the library's")
+        return decoder
+    log.warning("steps are torch's: the library's results differ by %.2g of their spread", apart)
+    return None
+
+
+def _apart(one: Runner, other: Runner, words: int, shapes: Shapes) -> float:
+    """The largest difference of a step's results, of their spread; NaN where there are none."""
+    found = []
+    for plan in _plans(words, shapes):
+        mine, own = one.run(plan).due.float(), other.run(plan).due.float()
+        found.append((mine - own).std() / own.std())
+    return float(torch.stack(found).max())
+
+
+def _plans(words: int, shapes: Shapes) -> Iterator[Plan]:
+    """Texts are read at once, and each goes on with one token."""
+    lengths = [min(length, shapes.length - 1) for length in LOOK[: shapes.rows]]
+    texts = [_text(slot, length, words) for slot, length in enumerate(lengths)]
+    yield Plan((), (), tuple(Chunk(text, 0, len(text.tokens)) for text in texts))
+    for text in texts:
+        text.computed = len(text.tokens)
+        text.tokens.append(1)
+    yield Plan((), tuple(texts), ())
+
+
+def _text(slot: int, length: int, words: int) -> Sequence:
+    text = Sequence([7919 * (i + slot) % words for i in range(length)])
+    text.slot = slot
+    return text
