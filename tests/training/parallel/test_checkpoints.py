@@ -25,7 +25,6 @@ from danlu.training.parallel.loading import begin
 from danlu.training.parallel.resuming import facts_of, resume
 from danlu.training.progress import Progress
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -14,7 +14,6 @@ from danlu.training.parallel.gathering import gathered
 from danlu.training.parallel.launch import Place, Ranks
 from danlu.training.parallel.loading import begin
 
-
 pytestmark = pytest.mark.slow
 
 
