@@ -94,7 +94,7 @@ def prompting(name: str, context: int) -> Prompting:
 def served(name: str, turns: Sequence[Turn], context: int = LONG, answer: int = 1) -> list[int]:
     """What the worker feeds a model that is asked so."""
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    body = GenerateBody(messages=messages, max_new_tokens=answer)
+    body = GenerateBody.model_validate({"messages": messages, "max_new_tokens": answer})
     return list(prompting(name, context).ask(body).ids)
 
 
