@@ -203,8 +203,19 @@ def test_history_is_cut_as_in_serving(name: str) -> None:
     assert before == served(name, whole.turns[:-1], context=120, answer=len(span))
 
 
-@pytest.mark.parametrize(("name", "head"), [("chatglm2", "[Round 1]\n\n问："), ("chatml", "")])
-def test_a_question_that_is_too_long_loses_its_beginning(name: str, head: str) -> None:
+@pytest.mark.parametrize("name", ["chatglm2", "chatglm3", "inst"])
+@SOME
+@given(said=TALK, longest=st.integers(8, 90))
+def test_an_answer_is_cut_as_if_nothing_came_after_it(
+    name: str, said: list[tuple[str, str]], longest: int
+) -> None:
+    found = [span for one in samples(name, talk(*said), longest) for span in spans(one)]
+    each = [samples(name, last_only(talk(*said[:n])), longest) for n in range(1, len(said) + 1)]
+    assert found == [span for (one,) in each for span in spans(one)]
+
+
+@pytest.mark.parametrize("name", ["chatglm2", "chatml"])
+def test_a_question_that_is_too_long_loses_its_beginning(name: str) -> None:
     tokenizer = TOKENIZERS[name]
     question = "".join(f" cat {n}" for n in range(100))
     (one,) = samples(name, talk((question, "It's fine.")), 90)
