@@ -37,6 +37,7 @@ LAST_THOUGHT = (  # writes a thought into the last answer only
     "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+TWO_ENDS = CHATML.replace("<|im_end|>", "<|im_end|><|endoftext|>")
 BARE = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}" + (
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
@@ -55,6 +56,7 @@ TOKENIZERS: dict[str, Any] = {
     "inst": templated(sentencepiece_tokenizer(), INST),
     "thinking": templated(byte_level_tokenizer(), THINKING),
     "last thought": templated(byte_level_tokenizer(), LAST_THOUGHT),
+    "two ends": templated(byte_level_tokenizer(), TWO_ENDS),
     "no end": templated(byte_level_tokenizer(), BARE),
 }
 ENDS = {"chatglm2": "</s>", "chatglm3": "<|user|>", "inst": "</s>"}
