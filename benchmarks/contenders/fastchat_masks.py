@@ -25,10 +25,10 @@ class StockChatGLM2(PreTrainedTokenizer):
     def __init__(self, file: str, **facts: Any) -> None:
         self.pieces = SentencePieceProcessor(file)
         self.added = ("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop")
-        super().__init__(**facts)
+        super().__init__(**facts)  # type: ignore[no-untyped-call]
 
-    unk_token = pad_token = property(lambda self: UNK)  # type: ignore[assignment]
-    unk_token_id = pad_token_id = property(lambda self: 0)  # type: ignore[assignment]
+    unk_token = pad_token = property(lambda self: UNK)
+    unk_token_id = pad_token_id = property(lambda self: 0)
 
     @property
     def vocab_size(self) -> int:

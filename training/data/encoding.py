@@ -43,7 +43,9 @@ def encoding_of(file: Path) -> Encoding:
     for mark, name in MARKS:
         if start.startswith(mark):
             return Encoding(name, "surrogateescape" if name == "utf-8-sig" else "surrogatepass")
-    good, bad = _utf8(file)
+    if _is_utf8(file):
+        return Encoding("utf-8")
+    good, bad = _runs(file)
     if bad > good and _gb18030_faults(file) * FAULTS <= bad:
         return Encoding("gb18030", guessed=True)
     return Encoding("utf-8")
@@ -58,7 +60,18 @@ def _refuse(file: Path, start: bytes) -> None:
             raise StartError(f"{file} is {name}; write its records as JSON or JSONL")
 
 
-def _utf8(file: Path) -> tuple[int, int]:
+def _is_utf8(file: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for block in _blocks(file):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _runs(file: Path) -> tuple[int, int]:
     """How many runs of bytes beyond ASCII are UTF-8, and how many are not.
 
     An escape speaks for UTF-8 too: whoever writes those writes nothing else on purpose.
@@ -69,19 +82,9 @@ def _utf8(file: Path) -> tuple[int, int]:
         for run in RUN.finditer(block):
             if run.start() == 0 or run.end() == len(block):
                 continue  # perhaps a part of one
-            if _is_utf8(run[0]):
-                good += 1
-            else:
-                bad += 1
+            whole = "\ufffd" not in run[0].decode(errors="replace")
+            good, bad = good + whole, bad + (not whole)
     return good, bad
-
-
-def _is_utf8(run: bytes) -> bool:
-    try:
-        run.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _gb18030_faults(file: Path) -> int:

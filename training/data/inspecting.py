@@ -96,7 +96,7 @@ def _spelled(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Their text, special tokens by name, and nothing that a terminal would obey."""
     glm = isinstance(tokenizer, ChatGLMTokenizer)
     special = tokenizer.special_ids if glm else special_ids(tokenizer)
-    parts = []
+    parts: list[str] = []
     for by_name, run in groupby(ids, key=special.__contains__):
         each = list(run)
         parts += tokenizer.convert_ids_to_tokens(each) if by_name else [str(tokenizer.decode(each))]

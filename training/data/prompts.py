@@ -57,17 +57,21 @@ class Written:
 
 def written(form: Form, whole: Dialogue, longest: int) -> Iterator[Written]:
     """The samples of a dialogue, none of more than `longest` tokens; raises Unusable."""
-    growing = _Growing()
+    growing, dropped = _Growing(), 0
     for spoken, answer in _exchanges(whole):
-        exchange = form.exchange(spoken, answer)
-        fits = _tokens(exchange) <= longest
+        # What does not fit here fits no better before a later question.
+        recent = spoken.without(dropped)
+        exchange = form.exchange(recent, answer)
+        fits = not dropped and _tokens(exchange) <= longest
         if not (fits and growing.begins(exchange)):
             yield from growing.grown()
             growing = _Growing()
         if fits:
             growing.add(exchange)
         else:
-            yield _fitted(form, spoken, answer, longest)
+            one = _fitted(form, recent, answer, longest)
+            dropped += one.rounds
+            yield replace(one, rounds=dropped)
     yield from growing.grown()
 
 

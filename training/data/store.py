@@ -85,8 +85,9 @@ def samples_of(
 
 def form_for(tokenizer: PreTrainedTokenizerBase) -> Form:
     """How a model with this tokenizer is asked; raises StartError where it does not tell."""
-    glm = isinstance(tokenizer, ChatGLMTokenizer)
-    return GlmForm(tokenizer) if glm else TemplateForm(tokenizer)
+    if isinstance(tokenizer, ChatGLMTokenizer):
+        return GlmForm(tokenizer)
+    return TemplateForm(tokenizer)
 
 
 def _make(recipe: Recipe, files: Sequence[Path], folder: Path) -> Path:

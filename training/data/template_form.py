@@ -59,11 +59,11 @@ class TemplateForm:
         ids = self._ids(whole, mark)
         if ids[: len(prompt)] != prompt:
             ids = [*prompt, *self._ids(whole[len(asked) :], mark)]
-        answer = ids[len(prompt) :]
         if self._ends:
-            end = self._specials(answer)[-self._ends] + 1
-            return Exchange(prompt, answer[:end], answer[end:])
-        return self._closed(prompt, self._ids(whole[len(asked) : -len(self._tail) or None], mark))
+            end = self._specials(ids)[-self._ends] + 1
+            return Exchange(prompt, ids[len(prompt) : end], ids[end:])
+        text = whole[len(asked) : len(whole) - len(self._tail)]
+        return self._closed(prompt, self._ids(text, mark))
 
     def _specials(self, ids: Sequence[int]) -> list[int]:
         return [at for at, each in enumerate(ids) if each in self._special]

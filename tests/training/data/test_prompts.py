@@ -37,6 +37,7 @@ LAST_THOUGHT = (  # writes a thought into the last answer only
     "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+TWO_ENDS = CHATML.replace("<|im_end|>", "<|im_end|><|endoftext|>")
 BARE = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}" + (
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
@@ -55,6 +56,7 @@ TOKENIZERS: dict[str, Any] = {
     "inst": templated(sentencepiece_tokenizer(), INST),
     "thinking": templated(byte_level_tokenizer(), THINKING),
     "last thought": templated(byte_level_tokenizer(), LAST_THOUGHT),
+    "two ends": templated(byte_level_tokenizer(), TWO_ENDS),
     "no end": templated(byte_level_tokenizer(), BARE),
 }
 ENDS = {"chatglm2": "</s>", "chatglm3": "<|user|>", "inst": "</s>"}
@@ -94,7 +96,7 @@ def prompting(name: str, context: int) -> Prompting:
 def served(name: str, turns: Sequence[Turn], context: int = LONG, answer: int = 1) -> list[int]:
     """What the worker feeds a model that is asked so."""
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    body = GenerateBody(messages=messages, max_new_tokens=answer)
+    body = GenerateBody.model_validate({"messages": messages, "max_new_tokens": answer})
     return list(prompting(name, context).ask(body).ids)
 
 
@@ -203,8 +205,19 @@ def test_history_is_cut_as_in_serving(name: str) -> None:
     assert before == served(name, whole.turns[:-1], context=120, answer=len(span))
 
 
-@pytest.mark.parametrize(("name", "head"), [("chatglm2", "[Round 1]\n\n问："), ("chatml", "")])
-def test_a_question_that_is_too_long_loses_its_beginning(name: str, head: str) -> None:
+@pytest.mark.parametrize("name", ["chatglm2", "chatglm3", "inst"])
+@SOME
+@given(said=TALK, longest=st.integers(8, 90))
+def test_an_answer_is_cut_as_if_nothing_came_after_it(
+    name: str, said: list[tuple[str, str]], longest: int
+) -> None:
+    found = [span for one in samples(name, talk(*said), longest) for span in spans(one)]
+    each = [samples(name, last_only(talk(*said[:n])), longest) for n in range(1, len(said) + 1)]
+    assert found == [span for (one,) in each for span in spans(one)]
+
+
+@pytest.mark.parametrize("name", ["chatglm2", "chatml"])
+def test_a_question_that_is_too_long_loses_its_beginning(name: str) -> None:
     tokenizer = TOKENIZERS[name]
     question = "".join(f" cat {n}" for n in range(100))
     (one,) = samples(name, talk((question, "It's fine.")), 90)

@@ -80,7 +80,9 @@ FORMS: dict[str, tuple[bytes, bytes, bytes, int]] = {  # before, between, after,
 def test_every_good_record_is_trained_and_every_bad_one_is_named(form: str, tmp_path: Path) -> None:
     chance = Random(6)
     broken = set(chance.sample(range(RECORDS), BROKEN))
-    lines, expected, answers = [], {}, 0
+    lines: list[Line] = []
+    expected: dict[int, str] = {}  # the kind of fault in a line
+    answers = 0
     before, between, after, first = FORMS[form]
     for at in range(RECORDS):
         question = f"What is in box {at}? " + "早上好" * chance.randrange(40)
