@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from ..adapters.cache import cache_root
 from ..adapters.devices.device import device_named
 from .asking import Asked
 from .course.loop import Course, End, Outcome, train as go_through
@@ -29,11 +28,11 @@ from .progress import Progress
 from .run.environment import environment
 from .run.folder import RunFolder, command_line, written
 from .run.interruption import Interruption
-from .run.place import claim
+from .run.place import Place
 from .run.several import Several
 from .run.summary import Account, told
 from .run.telling import telling
-from .settings import TrainingSettings
+from .settings import TrainingSettings, samples_root
 from .supply import Supply, supply
 
 log = logging.getLogger(__name__)
@@ -47,10 +46,10 @@ def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[
     for note in asked.notes:
         log.info("%s", note)
     settings = asked.settings
-    with joined(environ, settings) as ranks:
-        ranks.by_first(lambda: claim(settings))
+    with joined(environ, settings) as ranks, Place() as place:
+        ranks.by_first(lambda: place.claim(settings))
         _allow_tf32(settings, ranks.device)
-        data = supply(settings, ranks, cache_root(environ) / "training")
+        data = supply(settings, ranks, samples_root(environ))
         run = Run(settings, ranks, data)
         at = run.go_on()
         if ranks.first:

@@ -65,6 +65,11 @@ def test_a_training_that_was_stopped_says_how_it_goes_on() -> None:
     )
 
 
+def test_the_same_command_must_not_overwrite_what_it_is_to_go_on_from() -> None:
+    lines = told(_account(1.0), replace(SETTINGS, overwrite_output_dir=True), whole=False)
+    assert "the same command, without --overwrite_output_dir, goes on" in lines[-1]
+
+
 def test_a_training_that_was_over_says_so() -> None:
     lines = told(_account(at=10), SETTINGS, whole=True)
     assert lines[0] == "nothing was left to train: step 10 of 10 was done"
