@@ -20,6 +20,7 @@ from danlu.training.sample import Listed, Sample
 from danlu.training.settings import TrainingSettings
 
 from .tiny_glm import tiny_glm
+from .together import Sharing
 
 CPU = torch.device("cpu")
 END = 2
@@ -86,10 +87,11 @@ class Kept:
 def a_student(
     settings: TrainingSettings, model: PreTrainedModel | None = None, **how: Any
 ) -> Student:
-    """A model, a tiny GLM if not given, all of whose weights are trained."""
+    """A model, a tiny GLM if not given, all of whose weights are trained; with all `peers`."""
     learner = Learner((model or tiny_glm()).requires_grad_(True))
     how.setdefault("optimiser", optimiser_for(learner, settings))
-    return Student(learner, device=CPU, **how)
+    kind = Sharing if "peers" in how else Student
+    return kind(learner, device=CPU, **how)
 
 
 def plain_descent(model: PreTrainedModel, rate: float) -> torch.optim.Optimizer:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Barrier
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from danlu.training.course.student import Student
 from danlu.training.learner import Learner, trained_parameters
 
 T = TypeVar("T")
@@ -65,3 +67,14 @@ class Rank:
         self.wait()
         for name, grad in mine.items():
             grad.copy_(sums[name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing(Student):
+    """One that goes down the gradients of all, as a model does that they share."""
+
+    peers: Rank
+
+    def step(self, rate: float, *, longest: float, scale: float = 1.0) -> float:
+        self.peers.sum_gradients(self.learner)
+        return Student.step(self, rate, longest=longest, scale=scale)

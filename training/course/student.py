@@ -1,7 +1,6 @@
 """The model in the middle of its training: gradients, their length, one change of the weights."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +16,12 @@ from .precision import Precision
 HARDLY = 1e-6  # keeps a gradient of no length from a division by zero; transformers' number
 
 
-def as_it_is(_: Learner) -> None:
-    """For gradients that need no reduction: one process, or a model that is sharded."""
-
-
 @dataclass(frozen=True, slots=True)
 class Student:
     """What is trained, where, and in which numbers.
 
-    A model that is sharded casts its weights itself (`casts`) and divides its gradients by the
-    number of processes (`averaged`). One that is whole in several processes has `reduce_gradients`
-    sum them up, or take their mean, which is `averaged` then, too.
+    A model that several processes share casts its weights itself (`casts`), and adds up, not
+    averages, their gradients as they are made.
     """
 
     learner: Learner
@@ -35,8 +29,6 @@ class Student:
     device: torch.device
     precision: Precision = Precision()
     casts: bool = False
-    averaged: int = 1
-    reduce_gradients: Callable[[Learner], None] = as_it_is
 
     def losses(self, batch: Batch) -> Tensor:
         """The sum of a micro-batch's losses."""
@@ -52,7 +44,7 @@ class Student:
         micro-batch: the memory is what a model is sharded for.
         """
         loss = self.losses(batch)
-        (loss * (factor * self.averaged)).backward()  # type: ignore[no-untyped-call]
+        (loss * factor).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def draw(self, *numbers: int) -> None:
@@ -69,7 +61,6 @@ class Student:
         Gradients were made from a loss times `scale`. If they are longer than `longest`, which 0
         leaves open, they are shortened. If they are not finite, the weights stay as they are.
         """
-        self.reduce_gradients(self.learner)
         norm = self._norm() / scale
         if math.isfinite(norm):
             self._multiply(min(1.0, longest / (norm + HARDLY)) / scale if longest else 1 / scale)

@@ -48,7 +48,6 @@ class Lora:
         )
 
     def learner(self, model: PreTrainedModel) -> Learner:
-        model.requires_grad_(False)
         layers = chosen(model, self.targets)
         _inject(model, self._config(shortest(model, layers)))
         for weights in chain.from_iterable(_pairs(model)):
@@ -90,7 +89,8 @@ class Lora:
 
 
 def _inject(model: PreTrainedModel, config: LoraConfig) -> None:
-    """Packed layers get the same matrices as dense ones; peft warns of what it has not met."""
+    """Freezes all else. Packed layers get the same matrices as dense ones; peft warns of what it
+    has not met."""
     config._register_custom_module({WeightOnlyLinear: Linear})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)

@@ -147,26 +147,14 @@ def test_every_pass_of_every_process_drops_something_else() -> None:
     assert len(drawn) == len(set(drawn)) == 2 * 2 * 4
 
 
-@pytest.mark.parametrize("averaged", [1, 3])
-def test_three_processes_train_what_one_does_also_when_one_has_nothing_left(averaged: int) -> None:
+def test_three_processes_train_what_one_does_also_when_one_has_nothing_left() -> None:
     """Seven samples, two at a time for each: the last step has one row, and two processes none."""
     settings = some_settings(learning_rate=0.1, per_device_train_batch_size=2)
     evaluation = Listed(sentences(4, seed=1))
 
     def one_of(peers: Rank) -> tuple[Heard, dict[str, torch.Tensor]]:
-        def reduced(learner: Any) -> None:
-            peers.sum_gradients(learner)
-            for weight in learner.parameters():
-                weight.grad /= averaged
-
         heard, model = Heard(), models[peers.rank]
-        student = a_student(
-            settings,
-            model,
-            optimiser=plain_descent(model, 0.1),
-            reduce_gradients=reduced,
-            averaged=averaged,
-        )
+        student = a_student(settings, model, optimiser=plain_descent(model, 0.1), peers=peers)
         parts = {"peers": peers, "listener": heard, "evaluation": evaluation}
         course = a_course(
             replace(settings, eval_strategy="epoch"), sentences(7), student=student, **parts
@@ -247,7 +235,7 @@ def test_all_processes_end_when_one_is_told_to() -> None:
     models = [tiny_glm() for _ in range(2)]
 
     def one_of(peers: Rank) -> Any:
-        student = a_student(settings, models[peers.rank], reduce_gradients=peers.sum_gradients)
+        student = a_student(settings, models[peers.rank], peers=peers)
         told = told_to_end_after(3) if peers.rank else lambda: False
         course = a_course(settings, sentences(4), student=student, peers=peers, interrupted=told)
         return train(course, START)

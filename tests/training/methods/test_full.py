@@ -74,7 +74,9 @@ def test_another_family_comes_out_as_it_went_in(tmp_path: Path, tied: bool) -> N
 def test_what_is_written_is_known_as_a_chatglm(tmp_path: Path) -> None:
     loaded = loaded_at(untaught(tmp_path / "base"))
     base = base_of(tmp_path / "base", loaded.model, loaded.tokenizer)
+    before = base.config.to_dict()
     Full().write(whole_state(Full().learner(loaded.model)), base, tmp_path / "out")
+    assert base.config.to_dict() == before
     again = loaded_at(tmp_path / "out")
     assert again.chatglm == 2 and getattr(again.model.config, NATIVE) == 2
     assert again.end_ids == loaded.end_ids

@@ -61,7 +61,10 @@ def test_a_worker_says_what_was_learned_and_stops_by_itself(tmp_path: Path) -> N
 
 
 def test_the_base_keeps_every_bit(tmp_path: Path) -> None:
-    learner = taught(tmp_path, QUIET, steps=3)
+    model = loaded_at(untaught(tmp_path / "base")).model
+    learner = QUIET.learner(model.requires_grad_(True))
+    QUIET.initialise(learner, seed=1)
+    learn(learner, lesson_batch(), steps=3, rate=1e-2)
     state = {n.replace(".base_layer", ""): t for n, t in whole_state(learner).items()}
     for name, weights in loaded_at(tmp_path / "base").model.state_dict().items():
         assert torch.equal(weights, state[f"model.{name}"]), name

@@ -113,7 +113,8 @@ def test_what_is_trained_is_what_is_served(tmp_path: Path, projected: bool, fami
 
 
 def test_the_base_keeps_every_bit(tmp_path: Path) -> None:
-    learner = begun(loaded_at(untaught(tmp_path / "base")).model)
+    model = loaded_at(untaught(tmp_path / "base")).model
+    learner = begun(model.requires_grad_(True))
     learn(learner, lesson_batch(), steps=3, rate=1e-1)
     state = whole_state(learner)
     for name, weights in loaded_at(tmp_path / "base").model.state_dict().items():

@@ -19,6 +19,7 @@ from danlu.adapters.errors import StartError
 from danlu.adapters.models.loading import load_model
 from danlu.adapters.models.weight_only.linear import WeightOnlyLinear
 from danlu.adapters.models.weight_only.packing import size
+from danlu.adapters.models.weight_only.rows import rounded
 from danlu.training.learner import trained_parameters
 from danlu.training.methods.lora import Lora
 from danlu.training.methods.method import base_of
@@ -53,6 +54,14 @@ def test_the_layers_that_a_worker_packs_are_packed_and_only_the_lora_is_trained(
     assert packed[0] == packed[1] and "lm_head" in packed[0]
     assert all(".lora_" in name for name in trained_parameters(learner))
     assert len(trained_parameters(learner)) == 2 * 2 * 6  # matrices, layers, linears of a layer
+
+
+def test_a_base_in_float32_is_rounded_from_what_a_worker_rounds(tmp_path: Path) -> None:
+    """From bfloat16."""
+    model = loaded_at(untaught(tmp_path / "base")).model
+    expected = rounded(model.lm_head.weight.bfloat16(), 4, torch.bfloat16).dense()
+    packed = QUIET.learner(model).model.get_submodule("lm_head")
+    assert torch.equal(packed(torch.eye(64)).T, expected)
 
 
 def test_the_packed_base_keeps_every_bit(tmp_path: Path) -> None:
