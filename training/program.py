@@ -52,12 +52,16 @@ def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[
         data = supply(settings, ranks, samples_root(environ))
         run = Run(settings, ranks, data)
         at = run.go_on()
-        if ranks.first:
-            folder = RunFolder(Path(settings.output_dir))
-            facts = environment(_name(ranks.device), ranks.count)
-            folder.begin(settings, command_line(argv, environ), facts)
-            data.report.write(folder.path)
+        command = command_line(argv, environ)
+        ranks.by_first(lambda: _record(settings, ranks, command, data))
         run.go_through(at)
+
+
+def _record(settings: TrainingSettings, ranks: Ranks, command: str, data: Supply) -> None:
+    """What this run is, now that it can begin."""
+    folder = RunFolder(Path(settings.output_dir))
+    folder.begin(settings, command, environment(_name(ranks.device), ranks.count))
+    data.report.write(folder.path)
 
 
 def _allow_tf32(settings: TrainingSettings, device: torch.device) -> None:
@@ -144,7 +148,10 @@ class Run:
 
     def _say(self, account: Account, outcome: Outcome, whole: bool) -> None:
         summary = RunFolder(Path(self._settings.output_dir)).summary
-        written(summary, {"end": outcome.end.value, "whole": whole, **account.facts()})
+        try:
+            written(summary, {"end": outcome.end.value, "whole": whole, **account.facts()})
+        except OSError as exc:
+            log.warning("%s cannot be written: %s", summary, exc.strerror)
         for line in told(account, self._settings, whole=whole):
             print(line, flush=True)
 
