@@ -152,7 +152,7 @@ class Run:
             written(summary, {"end": outcome.end.value, "whole": whole, **account.facts()})
         except OSError as exc:
             log.warning("%s cannot be written: %s", summary, exc.strerror)
-        for line in told(account, self._settings, whole=whole):
+        for line in told(account, self._settings, outcome.end.value, whole=whole):
             print(line, flush=True)
 
 

@@ -71,9 +71,16 @@ class Account:
         }
 
 
-def told(account: Account, settings: TrainingSettings, *, whole: bool) -> list[str]:
-    """The last lines on standard output; `whole` if the model was written into output_dir."""
-    return [*_course(account), *(_served(settings) if whole else _unfinished(account, settings))]
+def told(account: Account, settings: TrainingSettings, end: str, *, whole: bool) -> list[str]:
+    """The last lines on standard output; `end` says why it ended, `whole` whether the model was
+    written into output_dir."""
+    early = whole and account.step < account.steps
+    why = [f"ended after step {account.step} of {account.steps}: {end}"] if early else []
+    return [
+        *_course(account),
+        *why,
+        *(_served(settings) if whole else _unfinished(account, settings)),
+    ]
 
 
 def _course(account: Account) -> list[str]:
