@@ -126,7 +126,8 @@ def scores(learner: Learner, ranks: Ranks) -> Tensor:
     """What the model says of the same tokens in every process."""
     rows = batch(1, Ranks(Place(), ranks.device, None))
     with torch.no_grad():
-        return learner(rows).detach()
+        found: Tensor = learner(rows)
+    return found
 
 
 def keeper(
@@ -179,10 +180,11 @@ def looked_at(learner: Learner, ranks: Ranks) -> dict[str, Any]:
         "total": ranks.total(0.1, float(ranks.rank), 1e16 if ranks.first else 1.0),
         "told": ranks.told(f"from {ranks.rank}"),
     }
-    learner.model.gradient_checkpointing_enable({"use_reentrant": False})
+    model: Any = learner.model
+    model.gradient_checkpointing_enable({"use_reentrant": False})
     learner.train()
     found["gradients, computed twice"] = gradients(learner, ranks)
-    learner.model.gradient_checkpointing_disable()
+    model.gradient_checkpointing_disable()
     learner.eval()
 
     def fail() -> None:

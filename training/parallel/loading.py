@@ -125,8 +125,9 @@ def _import_code(path: str) -> None:
     shared: dict[str, Any] = {"local_files_only": True, "trust_remote_code": True}
     AutoTokenizer.from_pretrained(path, **shared)
     config = AutoConfig.from_pretrained(path, **shared)
+    factory: Any = AutoModelForCausalLM  # not annotated
     with torch.device("meta"):
-        AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+        factory.from_config(config, trust_remote_code=True)
 
 
 def _told(loaded: LoadedModel) -> Told:

@@ -25,6 +25,8 @@ from danlu.training.parallel.loading import begin
 from danlu.training.parallel.resuming import facts_of, resume
 from danlu.training.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 
 class Kept:
     """A training of one process whose checkpoints lie in folder/run."""
@@ -164,7 +166,7 @@ def test_at_the_end_the_runs_folder_is_the_model(folder: Path) -> None:
 def test_what_was_saved_last_is_not_gathered_again(folder: Path) -> None:
     kept = Kept(folder)
     kept.keeper.save(Progress(step=1))
-    kept.broken = AssertionError("it was written again")  # type: ignore[assignment]
+    kept.broken = AssertionError("it was written again")
     assert kept.keeper.save(Progress(step=1)) == kept.run / "checkpoint-1"
     kept.keeper.publish(Progress(step=1))
     assert_same(loaded(kept.run), loaded(kept.run / "checkpoint-1"))
@@ -181,7 +183,8 @@ def test_the_best_one_is_published_where_that_is_wanted(folder: Path) -> None:
 
 
 def test_weights_are_written_in_the_format_they_came_in(tmp_path: Path) -> None:
-    model = tiny_glm(vocabulary=PADDED).half()
+    model: Any = tiny_glm(vocabulary=PADDED)
+    model.half()
     export_original(model, vocab_file(), tmp_path / "model")
     kept = Kept(tmp_path)
     assert {p.dtype for p in kept.learner.parameters()} == {torch.float32}

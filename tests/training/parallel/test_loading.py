@@ -14,6 +14,8 @@ from danlu.training.parallel.gathering import gathered
 from danlu.training.parallel.launch import Place, Ranks
 from danlu.training.parallel.loading import begin
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
