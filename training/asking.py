@@ -1,7 +1,8 @@
 """From a command line to settings that can be trained with, or a sentence that says why not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -57,8 +58,8 @@ def asked(
     return Asked(settings, [*notes, *_idle(settings, given)], given)
 
 
-def check_files(settings: TrainingSettings) -> None:
-    """Whether model and data are there, before anything is loaded; raises StartError."""
+def check_files(settings: TrainingSettings, find: Callable[[str], object] = find_spec) -> None:
+    """Whether model, data and packages are there, before anything is loaded; raises StartError."""
     checkpoint = checkpoint_at(Path(settings.model_name_or_path))
     if checkpoint.gguf:
         raise StartError(
@@ -72,6 +73,8 @@ def check_files(settings: TrainingSettings) -> None:
         for file in files:
             if not Path(file).is_file():
                 raise StartError(f"--{flag} {file} is no file; give JSON or JSONL")
+    if "tensorboard" in settings.report_to and find("tensorboard") is None:
+        raise StartError("--report_to tensorboard wants a package: pip install tensorboard")
 
 
 def _method(settings: TrainingSettings, given: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from ..adapters.cache import cache_root
 from ..adapters.devices.device import device_named
 from .asking import Asked
 from .course.loop import Course, End, Outcome, train as go_through
@@ -29,11 +28,11 @@ from .progress import Progress
 from .run.environment import environment
 from .run.folder import RunFolder, command_line, written
 from .run.interruption import Interruption
-from .run.place import claim
+from .run.place import Place
 from .run.several import Several
 from .run.summary import Account, told
 from .run.telling import telling
-from .settings import TrainingSettings
+from .settings import TrainingSettings, samples_root
 from .supply import Supply, supply
 
 log = logging.getLogger(__name__)
@@ -47,18 +46,22 @@ def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[
     for note in asked.notes:
         log.info("%s", note)
     settings = asked.settings
-    with joined(environ, settings) as ranks:
-        ranks.by_first(lambda: claim(settings))
+    with joined(environ, settings) as ranks, Place() as place:
+        ranks.by_first(lambda: place.claim(settings))
         _allow_tf32(settings, ranks.device)
-        data = supply(settings, ranks, cache_root(environ) / "training")
+        data = supply(settings, ranks, samples_root(environ))
         run = Run(settings, ranks, data)
         at = run.go_on()
-        if ranks.first:
-            folder = RunFolder(Path(settings.output_dir))
-            facts = environment(_name(ranks.device), ranks.count)
-            folder.begin(settings, command_line(argv, environ), facts)
-            data.report.write(folder.path)
+        command = command_line(argv, environ)
+        ranks.by_first(lambda: _record(settings, ranks, command, data))
         run.go_through(at)
+
+
+def _record(settings: TrainingSettings, ranks: Ranks, command: str, data: Supply) -> None:
+    """What this run is, now that it can begin."""
+    folder = RunFolder(Path(settings.output_dir))
+    folder.begin(settings, command, environment(_name(ranks.device), ranks.count))
+    data.report.write(folder.path)
 
 
 def _allow_tf32(settings: TrainingSettings, device: torch.device) -> None:
@@ -145,8 +148,11 @@ class Run:
 
     def _say(self, account: Account, outcome: Outcome, whole: bool) -> None:
         summary = RunFolder(Path(self._settings.output_dir)).summary
-        written(summary, {"end": outcome.end.value, "whole": whole, **account.facts()})
-        for line in told(account, self._settings, whole=whole):
+        try:
+            written(summary, {"end": outcome.end.value, "whole": whole, **account.facts()})
+        except OSError as exc:
+            log.warning("%s cannot be written: %s", summary, exc.strerror)
+        for line in told(account, self._settings, outcome.end.value, whole=whole):
             print(line, flush=True)
 
 

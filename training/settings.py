@@ -1,7 +1,10 @@
 """What can be set on a training: FastChat's flags and transformers', under old and new names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..adapters.cache import cache_root
 from ..adapters.host.settings import knob
 
 PREFIX = "DANLU_TRAIN_"
@@ -145,3 +148,8 @@ class TrainingSettings:
     logging_dir: str = knob("", "TensorBoard's directory; output_dir/runs if not given")
     run_name: str = knob("", "what the run is called; output_dir's last part if not given")
     disable_tqdm: bool = knob(False, "no progress bar")
+
+
+def samples_root(environ: Mapping[str, str]) -> Path:
+    """Where tokenised samples are kept for the next run; raises StartError."""
+    return cache_root(environ) / "training"

@@ -10,7 +10,7 @@ from rich.console import Console
 from ...adapters.errors import StartError
 from ...adapters.host import logs
 from ...adapters.host.settings import knob, knob_of, settings_from
-from ...training.settings import TrainingSettings
+from ...training.settings import TrainingSettings, samples_root
 
 PREFIX = "DANLU_TRAIN_INSPECT_"
 
@@ -55,4 +55,5 @@ def _inspect(settings: InspectSettings) -> None:
         trust_remote_code=settings.trust_remote_code,
         chatglm_generation=settings.chatglm_generation,
     )
-    inspected(wanted, Console(), show=settings.show)
+    # Kept where a training would look for it.
+    inspected(wanted, Console(), root=samples_root(os.environ), show=settings.show)

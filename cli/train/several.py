@@ -1,5 +1,6 @@
 """`python -m danlu.cli.train.several`: torchrun, with its flags, whose last word is a sentence."""
 
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
+    logging.getLogger("torch.distributed.elastic.multiprocessing").setLevel(logging.CRITICAL)
     start: Callable[[Sequence[str]], object] = torchrun
     try:
         start(argv)

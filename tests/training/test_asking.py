@@ -1,13 +1,15 @@
 """The command line of a training: FastChat's and transformers' words, and what contradicts."""
 
 import shlex
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from danlu.adapters.errors import StartError
 from danlu.adapters.host.settings import flag_name
-from danlu.training.asking import Asked, asked
+from danlu.training.asking import Asked, asked, check_files
 from danlu.training.settings import TrainingSettings
 
 SEED = """
@@ -206,3 +208,43 @@ def test_settings_that_are_spelled_out_are_read_back(
     found = asked(TrainingSettings, [*shlex.split(NEEDED), *flags], {}).settings
     assert (found.fp16, found.per_device_train_batch_size) == (fp16, rows)
     assert (found.learning_rate, found.run_name) == (rate, name or "O")
+
+
+def _there(folder: Path) -> TrainingSettings:
+    """Settings whose files are there, as far as they are looked at before a training."""
+    for name in ("config.json", "tokenizer.json", "data.json"):
+        (folder / name).write_text('{"model_type": "llama"}')
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")  # no tensor
+    return TrainingSettings(
+        model_name_or_path=str(folder), data_path=(str(folder / "data.json"),), output_dir="O"
+    )
+
+
+def test_files_that_are_there_are_taken(tmp_path: Path) -> None:
+    check_files(_there(tmp_path))
+
+
+@pytest.mark.parametrize("field", ["data_path", "eval_data_path"])
+def test_a_file_of_data_that_is_not_there_is_named(tmp_path: Path, field: str) -> None:
+    gone = ("gone.json",)
+    there = _there(tmp_path)
+    settings = {
+        "data_path": replace(there, data_path=gone),
+        "eval_data_path": replace(there, eval_data_path=gone),
+    }[field]
+    with pytest.raises(StartError, match=f"--{field} gone.json is no file; give JSON or JSONL"):
+        check_files(settings)
+
+
+def test_a_gguf_file_is_not_trained(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    settings = replace(_there(tmp_path), model_name_or_path=str(tmp_path / "model.gguf"))
+    with pytest.raises(StartError, match="is a GGUF file, whose weights are rounded"):
+        check_files(settings)
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
+    settings = replace(_there(tmp_path), report_to=("tensorboard",))
+    check_files(settings, find=lambda name: name)
+    with pytest.raises(StartError, match="pip install tensorboard"):
+        check_files(settings, find=lambda _: None)

@@ -79,7 +79,7 @@ def test_a_run_leaves_what_it_was_and_what_it_made(
     assert f"--adapters out={out}" in lines[-1]
     assert "--lora_r asks for --method lora" in said.err
     assert "2 of 3 records make 2 samples" in said.err
-    assert {path.name for path in (out / "run").iterdir()} == {
+    assert {path.name for path in (out / "run").glob("[!.]*")} == {
         *("settings.json", "environment.json", "log.jsonl", "curves.png", "summary.json"),
         "bad-records.jsonl",
     }

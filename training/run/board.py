@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...adapters.errors import StartError
 from ..progress import Evaluated, Measured, Progress
 
 
@@ -19,21 +18,12 @@ class Writer(Protocol):
 Open = Callable[[int], Writer]  # from a step on: what was written of later ones is void
 
 
-def writer(directory: Path, find: Callable[[], Any] | None = None) -> Open:
-    """Of event files in `directory`; raises StartError where TensorBoard's package is missing."""
-    try:
-        kind = (find or _summary_writer)()
-    except ImportError as exc:
-        raise StartError(
-            "--report_to tensorboard wants a package: pip install tensorboard"
-        ) from exc
-    return lambda step: kind(str(directory), purge_step=step)
-
-
-def _summary_writer() -> Any:
+def writer(directory: Path) -> Open:
+    """Of event files in `directory`; wants TensorBoard's package."""
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter
+    kind: Any = SummaryWriter
+    return lambda step: kind(str(directory), purge_step=step)
 
 
 class Board:

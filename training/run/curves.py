@@ -14,6 +14,7 @@ from . import lines
 EVERY = 20.0  # seconds; a drawing takes about half of one
 PARTS = 50  # of a run; over about one of them a loss is smoothed
 GIB = 2**30
+DRAWN = ("step", "loss", "learning_rate", "tokens", "seconds", "memory")
 
 
 class Curves:
@@ -29,14 +30,14 @@ class Curves:
         for line in lines.read(self._log, at.step) if at.step else []:
             kept = {"step": self.steps, "evaluation": self.evaluations}.get(line["kind"])
             if kept is not None:
-                kept.append(line)
+                kept.append(_drawn(line))
 
     def measured(self, what: Measured) -> None:
-        self.steps.append(lines.of_step(what))
+        self.steps.append(_drawn(lines.of_step(what)))
         self._perhaps()
 
     def evaluated(self, what: Evaluated) -> None:
-        self.evaluations.append(lines.of_evaluation(what))
+        self.evaluations.append(_drawn(lines.of_evaluation(what)))
         self._perhaps()
 
     def saved(self, checkpoint: Path) -> None:
@@ -89,6 +90,11 @@ def smoothed(losses: Sequence[float | None], span: float) -> list[float]:
             weight += share * (1 - weight)
         found.append(mean / weight if weight else float("nan"))
     return found
+
+
+def _drawn(line: lines.Line) -> lines.Line:
+    """What of a line is drawn: all are kept in memory, to the end."""
+    return {key: line[key] for key in DRAWN if key in line}
 
 
 def _field(

@@ -1,34 +1,63 @@
 """Whether output_dir can be a run's: nobody's work in it is ever overwritten unasked."""
 
-import shutil
+import fcntl
+import logging
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 from ...adapters.errors import StartError
-from ..parallel.folders import checkpoints, is_whole, sweep
+from ..parallel.folders import checkpoints, is_whole, remove, sweep
 from ..settings import TrainingSettings
 from .folder import RunFolder
 
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"
 MODELS = ("config.json", "adapter_config.json")
 
 
-def claim(settings: TrainingSettings) -> None:
-    """Make output_dir ready to begin in, or to go on; raises StartError where that would harm."""
-    out = Path(settings.output_dir)
-    folder = RunFolder(out)
+class Place:
+    """An output_dir that one training has for itself, to the end of a `with`."""
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def claim(self, settings: TrainingSettings) -> None:
+        """Make it ready to begin in, or to go on; raises StartError where that would harm."""
+        out = Path(settings.output_dir)
+        folder = RunFolder(out)
+        _check(settings, out, folder)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            lock = self._held.enter_context((folder.path / LOCK).open("w"))
+        except OSError as exc:
+            raise StartError(f"cannot write to --output_dir {out}: {exc.strerror}") from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"another training runs in --output_dir {out}; name another") from None
+        except OSError as exc:  # a file system without locks
+            log.info("%s cannot be locked: %s", out, exc.strerror)
+        if settings.overwrite_output_dir:
+            _clear(out, folder)
+        sweep(out)
+
+
+def _check(settings: TrainingSettings, out: Path, folder: RunFolder) -> None:
     if out.exists() and not out.is_dir():
         raise StartError(f"--output_dir {out} is a file; name a directory")
     if out.resolve() == Path(settings.model_name_or_path).resolve():
         raise StartError(f"--output_dir {out} is the model to start from; name another directory")
     _check_strangers(out, folder)
-    if settings.overwrite_output_dir:
-        _clear(out, folder)
-    elif folder.path.exists() or checkpoints(out):
+    if not settings.overwrite_output_dir and (folder.path.exists() or checkpoints(out)):
         _check_earlier(settings, out, folder)
-    sweep(out)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StartError(f"cannot write to --output_dir {out}: {exc.strerror}") from exc
 
 
 def _check_strangers(out: Path, folder: RunFolder) -> None:
@@ -59,5 +88,7 @@ def _check_earlier(settings: TrainingSettings, out: Path, folder: RunFolder) -> 
 def _clear(out: Path, folder: RunFolder) -> None:
     """Of an earlier run; its model goes when the new one is there."""
     for path in checkpoints(out):
-        shutil.rmtree(path)
-    shutil.rmtree(folder.path, ignore_errors=True)
+        remove(path)
+    for file in folder.path.iterdir():
+        if file.name != LOCK:
+            file.unlink()

@@ -71,9 +71,16 @@ class Account:
         }
 
 
-def told(account: Account, settings: TrainingSettings, *, whole: bool) -> list[str]:
-    """The last lines on standard output; `whole` if the model was written into output_dir."""
-    return [*_course(account), *(_served(settings) if whole else _unfinished(account))]
+def told(account: Account, settings: TrainingSettings, end: str, *, whole: bool) -> list[str]:
+    """The last lines on standard output; `end` says why it ended, `whole` whether the model was
+    written into output_dir."""
+    early = whole and account.step < account.steps
+    why = [f"ended after step {account.step} of {account.steps}: {end}"] if early else []
+    return [
+        *_course(account),
+        *why,
+        *(_served(settings) if whole else _unfinished(account, settings)),
+    ]
 
 
 def _course(account: Account) -> list[str]:
@@ -106,10 +113,13 @@ def _commands(arguments: Sequence[str]) -> list[str]:
     return [f"    {SERVE} {line}", f"    danlu up --model-path {line}"]
 
 
-def _unfinished(account: Account) -> list[str]:
+def _unfinished(account: Account, settings: TrainingSettings) -> list[str]:
+    again = "the same command"
+    if settings.overwrite_output_dir:
+        again += ", without --overwrite_output_dir,"
     return [
-        f"stopped after step {account.step} of {account.steps}; the same command goes on from its "
-        "last checkpoint"
+        f"stopped after step {account.step} of {account.steps}; {again} goes on from its last "
+        "checkpoint"
     ]
 
 

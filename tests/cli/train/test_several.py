@@ -1,9 +1,12 @@
 """torchrun's last word is a sentence, and only where the training said none."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from danlu.cli.train.launching import TORCHRUN
 from danlu.cli.train.several import status_of
 
 
@@ -28,3 +31,15 @@ def test_a_mute_end_is_told(
 ) -> None:
     assert status_of(1, ended) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_torchruns_own_report_is_left_out() -> None:
+    argv = [*TORCHRUN, "--nproc-per-node=2", "--no-python", "sh", "-c", "exit 7"]
+    done = subprocess.run(
+        [sys.executable, "-m", *argv], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 7
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("danlu train: process ")
+    assert said.endswith(" ended with status 7")

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from support.training import a_step, an_evaluation
 
-from danlu.adapters.errors import StartError
 from danlu.training.progress import Progress
 from danlu.training.run.board import Board, writer
 
@@ -24,11 +23,3 @@ def test_the_curves_are_in_its_files(tmp_path: Path) -> None:
     assert losses == [(1, 2.5), (2, 2.25)]
     assert [event.value for event in found.Scalars("eval/loss")] == [2.125]
     assert [event.value for event in found.Scalars("train/tokens_per_second")] == [200, 200]
-
-
-def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
-    def find() -> Any:
-        raise ImportError("No module named 'tensorboard'", name="tensorboard")
-
-    with pytest.raises(StartError, match="pip install tensorboard"):
-        writer(tmp_path, find)

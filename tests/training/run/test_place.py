@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 from danlu.adapters.errors import StartError
-from danlu.training.run.place import claim
+from danlu.training.run.place import LOCK, Place
 from danlu.training.settings import TrainingSettings
+
+
+def claim(settings: TrainingSettings) -> None:
+    with Place() as place:
+        place.claim(settings)
 
 
 def _settings(out: Path, **changes: object) -> TrainingSettings:
@@ -101,3 +106,17 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         claim(_settings(tmp_path / "file"))
     with pytest.raises(StartError, match="cannot write to --output_dir .*: Not a directory"):
         claim(_settings(tmp_path / "file" / "below"))
+
+
+def test_two_trainings_do_not_share_a_directory(tmp_path: Path) -> None:
+    with Place() as first:
+        first.claim(_settings(tmp_path))
+        with pytest.raises(StartError, match="another training runs in --output_dir"):
+            claim(_settings(tmp_path, overwrite_output_dir=True))
+    claim(_settings(tmp_path))
+
+
+def test_the_lock_outlives_what_is_overwritten(tmp_path: Path) -> None:
+    _finished(tmp_path)
+    claim(_settings(tmp_path, overwrite_output_dir=True))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
