@@ -13,8 +13,8 @@ from danlu.cli.tiny_chatglm2.dialogues import dialogues
 
 from .processes import Program, free_port
 
-SKIPPED = 4  # of the dialogues: their answers are long
-QUESTIONS, FEW = 12, 4
+SKIPPED = 6  # of the dialogues: some have long answers, some are alike
+QUESTIONS = 8
 PATIENCE = 400.0  # seconds for a training on a busy two-core machine
 # The seed's, but for its paths and for the learning rate: two million weights learn at a higher one
 # than six billion.
@@ -26,7 +26,7 @@ SEED = {
     "gradient_accumulation_steps": "1",
     "evaluation_strategy": "no",
     "save_strategy": "epoch",
-    "learning_rate": "3e-3",
+    "learning_rate": "2e-3",
     "weight_decay": "0.",
     "lr_scheduler_type": "cosine",
     "logging_steps": "1",
@@ -45,10 +45,10 @@ def turned() -> dict[str, str]:
     return {question: f"反过来说：{answer[:24][::-1]}" for question, answer in _known()[:QUESTIONS]}
 
 
-def swapped() -> dict[str, str]:
-    """Few questions, each with the next one's answer: what small adapters of it can learn."""
-    known = _known()[:FEW]
-    return {known[n][0]: known[(n + 1) % FEW][1] for n in range(FEW)}
+def swapped(number: int) -> dict[str, str]:
+    """So many questions, each with the next one's answer: what small adapters of it can learn."""
+    known = _known()[:number]
+    return {known[n][0]: known[(n + 1) % number][1] for n in range(number)}
 
 
 def write_records(file: Path, taught: Mapping[str, str], times: int) -> Path:
