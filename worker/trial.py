@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -28,7 +29,8 @@ def trusted(
     """
     if decoder is None:
         return None
-    words = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    words = len(embeddings.weight)
     own, models = Runner(model, cache, shapes, decoder=decoder), Runner(model, cache, shapes)
     apart = _apart(own, models, words, shapes)
     if apart < (CLOSE if model.dtype == torch.float32 else CLOSE_IN_HALF):

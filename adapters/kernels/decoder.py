@@ -91,9 +91,9 @@ class Decoder:
         self, library: Library, model: nn.Module, keys: Sequence[Tensor], values: Sequence[Tensor]
     ) -> None:
         """Keys and values of each layer are [slots, heads, length, size]. Raises Misfit."""
-        self._library, self._whole = library, model
+        whole: Any = model
+        self._library, self._whole, self._inside = library, whole, whole.model
         self.most = MOST[library.vector]
-        self._inside: Any = model.get_submodule("model")
         self._kept: list[Tensor] = []  # what the library has addresses of
         self._dtype = self._inside.norm.weight.dtype
         if self._dtype not in FUNCTIONS:
@@ -145,7 +145,7 @@ class Decoder:
             raise Misfit(f"{config.hidden_act} and heads of {size} channels")
         probe = torch.zeros((1, 1), dtype=torch.long)
         cosines, _ = self._inside.rotary_emb(self._inside.norm.weight, probe)
-        output = self._weight(self._whole.get_output_embeddings(), biased=False)  # type: ignore[operator]
+        output = self._weight(self._whole.get_output_embeddings(), biased=False)
         return Model(
             *(len(self._layers), config.hidden_size, config.intermediate_size),
             *(config.num_attention_heads, key_heads, size, len(output), length),

@@ -23,6 +23,16 @@
 #else
 #define BF16 0
 #endif
+// How the processor multiplies integers: by its bytes, by its words of 16 bits, or in no good way.
+#define BYTES 2
+#define WORDS 1
+#if BF16 && defined(__AVX512VNNI__)
+#define INTEGERS BYTES
+#elif defined(__AVX2__) && defined(__FMA__)
+#define INTEGERS WORDS
+#else
+#define INTEGERS 0
+#endif
 #if defined(__SSE__)
 #include <immintrin.h>
 #endif

@@ -19,7 +19,7 @@ from ..errors import StartError
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp")
+SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp", "packed_words.cpp")
 HEADERS = ("dense.h", "formats.h", "rows.h")
 CPUINFO = Path("/proc/cpuinfo")
 # Warnings of GCC 12 about its own headers for AVX-512 are left out.

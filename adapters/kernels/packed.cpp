@@ -6,13 +6,7 @@
 
 #include "formats.h"
 
-#if BF16 && defined(__AVX512VNNI__)
-#define INTEGERS 1
-#else
-#define INTEGERS 0
-#endif
-
-#if INTEGERS
+#if INTEGERS == BYTES
 #include <vector>
 
 namespace {
@@ -193,9 +187,9 @@ void multiply(const Planes& x, const std::vector<Start>& starts, const Weight& w
 
 extern "C" {
 
-int danlu_has_integers() { return INTEGERS; }
+int danlu_has_integers() { return INTEGERS != 0; }
 
-#if INTEGERS  // n in steps of 16, k in steps of 32 and up to 65536
+#if INTEGERS == BYTES  // n in steps of 16, k in steps of 32 and up to 65536
 void danlu_int8(const Half* x, const uint8_t* w, const Half* scales, Half* y, int64_t m, int64_t n,
                 int64_t k, int threads) {
   const Planes planes(x, m, k);

@@ -173,7 +173,8 @@ def test_bfloat16_is_as_near_as_the_models_own(kind: str, own_library: Library) 
     line, chance = Stepped(plugged, fit, own=True), random.Random(7)
     sequence = line.add(some_ids(chance, 20))
     line.until(sequence, 5)
-    exact = own_rows(copy.deepcopy(rough).float(), sequence)
+    same: Any = copy.deepcopy(rough)
+    exact = own_rows(same.float(), sequence)
     found, models_own = torch.stack(line.rows[sequence]), own_rows(rough, sequence).float()
     assert (found - exact).norm() < 1.2 * (models_own - exact).norm()
 
@@ -201,7 +202,8 @@ def test_models_that_the_library_does_not_know_are_left_to_torch(own_library: Li
         assert decoder_for(model, *some_cache(model)) is None
     plain = random_model(LlamaConfig(**SIZES))
     assert decoder_for(plain, *some_cache(plain)) is None
-    half = random_model(LlamaConfig(**SIZES)).half()
+    half: Any = random_model(LlamaConfig(**SIZES))
+    half.half()
     use(own_library, half)
     assert decoder_for(half, *some_cache(half)) is None
 

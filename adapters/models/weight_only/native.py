@@ -3,7 +3,8 @@
 Activations are bfloat16, and integers of 16 bits in a row's own units while they are multiplied.
 
 With many rows of activations it is faster to make the weight dense, piece by piece so that a piece
-stays in the processor's cache, and to multiply by that with torch.
+stays in the processor's cache, and to multiply by that with torch; unless the processor multiplies
+no bfloat16, where torch takes longest.
 """
 
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ...kernels.library import Library
+from ...kernels.linear import EVERY
 from .kernel import Packed
 from .pieces import by_pieces
 from .rows import GROUP, Rows
 
-DENSE_FROM = 192  # rows of activations
+DENSE_FROM = 192  # rows of activations, where torch has fast products of bfloat16
 LANES = 16  # rows of a weight that lie side by side
 WIDTH = 4  # columns of each of them in a vector
 PIECE = 2**19  # numbers of a weight that are made dense at a time
@@ -30,6 +32,7 @@ class Native:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._dense_from = DENSE_FROM if library.bfloat16 else EVERY
 
     def fits(self, rows: int, columns: int) -> bool:
         return rows % LANES == 0 and columns % GROUP == 0 and columns <= LONGEST
@@ -47,7 +50,7 @@ class NativeInt8(Native):
         return Packed(weight, rows.scale[:, 0].to(dtype).contiguous())
 
     def multiply(self, x: Tensor, packed: Packed) -> Tensor:
-        if len(x) >= DENSE_FROM:
+        if len(x) >= self._dense_from:
             return by_pieces(x, len(packed.scales), self._pieces(packed))
         found = x.new_empty((len(x), len(packed.scales)))
         self._library.call("danlu_int8", *_sizes(x, found), x, packed.weight, packed.scales, found)
@@ -82,7 +85,7 @@ class NativeInt4(Native):
         weight, scales, offsets = packed
         assert offsets is not None
         n = len(weight) * LANES
-        if len(x) >= DENSE_FROM:
+        if len(x) >= self._dense_from:
             return by_pieces(x, n, self._pieces(packed))
         found = x.new_empty((len(x), n))
         parts = (x, weight, scales, offsets, found)
