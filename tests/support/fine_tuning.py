@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
 from danlu.cli.tiny_chatglm2.dialogues import dialogues
 
 from .processes import Program, free_port
@@ -104,11 +102,14 @@ def run_to_its_end(argv: list[str], env: Mapping[str, str] | None = None) -> str
 def kill(program: Program) -> None:
     """`kill -9` for the launcher, and then for all that it started."""
     assert program.process is not None
-    begun = psutil.Process(program.process.pid).children(recursive=True)
-    os.kill(program.process.pid, signal.SIGKILL)
-    for process in begun:
-        process.kill()
-    psutil.wait_procs(begun)
+    for number in (program.process.pid, *_begun_by(program.process.pid)):
+        os.kill(number, signal.SIGKILL)
+
+
+def _begun_by(number: int) -> list[int]:
+    """Its children, and theirs."""
+    children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    return [one for child in map(int, children) for one in (child, *_begun_by(child))]
 
 
 def losses(out: Path) -> list[float]:
