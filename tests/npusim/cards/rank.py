@@ -14,8 +14,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.checkpoint import load, save
 from torch.distributed.checkpoint.state_dict import get_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
@@ -101,10 +102,11 @@ def alone() -> list[Any]:
     return objects(dist.new_group(backend="hccl"))
 
 
-def model_on(kind: str, policy: MixedPrecisionPolicy) -> GlmForCausalLM:
+def model_on(kind: str, policy: MixedPrecisionPolicy) -> Any:
     """The same one wherever it is made; each layer sharded, its activations made twice."""
     torch.default_generator.manual_seed(1)
-    model = GlmForCausalLM(GlmConfig(**SHAPE)).to(CARD if kind == "npu" else kind)
+    model: Any = GlmForCausalLM(GlmConfig(**SHAPE))
+    model.to(CARD if kind == "npu" else kind)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     mesh = init_device_mesh(kind, (2,))
     for part in (*model.model.layers, model):
@@ -121,7 +123,7 @@ def trained(kind: str, folder: Path, policy: MixedPrecisionPolicy) -> dict[str, 
     for _ in range(3):
         loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm: Any = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
         losses.append(loss.item())
@@ -138,15 +140,16 @@ def trained(kind: str, folder: Path, policy: MixedPrecisionPolicy) -> dict[str, 
     }
 
 
-def came_back(model: GlmForCausalLM, optimiser: torch.optim.Optimizer, folder: Path) -> bool:
+def came_back(model: Any, optimiser: torch.optim.Optimizer, folder: Path) -> bool:
     """Whether a checkpoint of the shards, loaded into emptied ones, is what was saved."""
+    parts: Any
     parts, moments = get_state_dict(model, optimiser)
-    save({"model": parts, "optimiser": moments}, checkpoint_id=folder, no_dist=False)
+    save({"model": parts, "optimiser": moments}, checkpoint_id=folder)
     before = [p.to_local().clone() for p in parts.values()]
     with torch.no_grad():
         for part in parts.values():
             part.to_local().zero_()
-    load({"model": parts, "optimiser": moments}, checkpoint_id=folder, no_dist=False)
+    load({"model": parts, "optimiser": moments}, checkpoint_id=folder)
     return all(torch.equal(x, p.to_local()) for x, p in zip(before, parts.values(), strict=True))
 
 

@@ -13,7 +13,7 @@ import pytest
 from npusim.machine import State, of
 from support.processes import free_port
 
-PATIENCE = 200.0  # seconds
+PATIENCE = 150.0  # seconds
 FORMATS = ("float32", "float16", "bfloat16", "int32", "int64")
 
 
