@@ -7,6 +7,7 @@ where nothing has changed, and says so where there is no compiler.
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENT = HERE.parents[1] / ".venv-npusim"
 STAMP = ENVIRONMENT / ".installed"
 SITE = Path(sysconfig.get_path("purelib", vars={"base": str(ENVIRONMENT)}))
+TORCH_NPU = SITE / "torch_npu" / "include"  # its headers, and those of CANN that it brings
 LIBRARIES = ENVIRONMENT / "lib" / "cann"
 
 # Libraries of CANN that torch_npu links or opens; all their functions are in the first one.
@@ -77,8 +79,10 @@ def build_cann() -> None:
     """The fake CANN: one library with all functions, and the others' names that lead to it."""
     for folder in ("runtime", "compiler", "opp"):  # which torch_npu looks for
         (LIBRARIES / folder).mkdir(parents=True, exist_ok=True)
-    sources = [HERE / "native" / name for name in ("context.cpp", "runtime.cpp", "memory.cpp")]
-    _compile(CANN, *sources, "-std=c++17")
+    names = ("context.cpp", "runtime.cpp", "memory.cpp", "compiled.cpp", "sockets.cpp", "hccl.cpp")
+    headers = (torch_folder() / "include", TORCH_NPU, TORCH_NPU / "third_party" / "acl" / "inc")
+    sources = [HERE / "native" / name for name in names]
+    _compile(CANN, *sources, "-std=c++20", *(f"-I{folder}" for folder in headers))
     beside = (f"-L{LIBRARIES}", "-Wl,--no-as-needed", "-lascendcl", "-Wl,-rpath,$ORIGIN")
     for name in EMPTY:
         _compile(name, "-x", "c++", "/dev/null", *beside)
@@ -86,10 +90,7 @@ def build_cann() -> None:
 
 def build_kernels() -> None:
     """What computes; needs torch's headers and libraries, and takes a quarter of a minute."""
-    import torch
-
-    torch_dir = Path(torch.__path__[0])
-    include, library = torch_dir / "include", torch_dir / "lib"
+    include, library = torch_folder() / "include", torch_folder() / "lib"
     _compile(
         "libnpusim",
         HERE / "native" / "ops.cpp",
@@ -97,6 +98,12 @@ def build_kernels() -> None:
         *(f"-L{library}", f"-Wl,-rpath,{library}", "-lc10", "-ltorch_cpu"),
         *(f"-L{LIBRARIES}", "-lascendcl", "-Wl,-rpath,$ORIGIN"),
     )
+
+
+def torch_folder() -> Path:
+    found = importlib.util.find_spec("torch")
+    assert found and found.origin
+    return Path(found.origin).parent
 
 
 def _compile(name: str, *words: str | Path) -> None:

@@ -154,8 +154,10 @@ int need(const char* call) {
 int current_index() { return visible_card(t_number); }
 Card& current() { return state().card[current_index()]; }
 
-int fail(int code, const char* call) {
-  t_words = said(code, call);
+int fail(int code, const char* call) { return fail_saying(code, said(code, call)); }
+
+int fail_saying(int code, const std::string& said) {
+  t_words = said;
   return t_last = code;
 }
 

@@ -1,5 +1,7 @@
 // A thread's context, as CANN has it, and the ledger of who had one. Knows no tensor.
 #pragma once
+#include <string>
+
 #include "state.h"
 
 namespace npusim {
@@ -28,7 +30,8 @@ int need(const char* call);  // a Code: whether `call`, which needs a context, m
 Card& current();             // the bound card; only after `need` was kOk
 int current_index();
 
-int fail(int code, const char* call);  // note CANN's words for it; returns `code`
+int fail(int code, const char* call);             // note CANN's words for it; returns `code`
+int fail_saying(int code, const std::string& said);  // note these
 const char* words();                   // of the thread's last error; read once
 int last_error();                      // its code; read once
 
