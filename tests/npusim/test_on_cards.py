@@ -69,6 +69,7 @@ RUNS = {
     "the stack, CANN 8.3": Run(CANN_8_3, of_cards("test_stack.py", "test_full_card.py")),
     "two ranks, CANN 8.2": Run(CANN_8_2, of_cards("test_collectives.py")),
     "two ranks, CANN 8.3": Run(CANN_8_3, of_cards("test_collectives.py")),
+    "fine-tuning, CANN 8.2": Run(CANN_8_2, of_cards("test_training.py")),
     "Ascend 310P3": Run(OLD, of_cards("test_310p.py")),
     "the worker on card 1, CANN 8.2": Run(CANN_8_2, of_the_worker(), 1),
     "the worker on card 1, CANN 8.3": Run(CANN_8_3, of_the_worker(), 1),

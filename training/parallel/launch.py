@@ -1,6 +1,7 @@
 """Joins the processes that torchrun started, each on the device that is its own."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from ...adapters.devices.device import device_named, present
+from ...adapters.devices.device import Device, device_named, present
 from ...adapters.errors import StartError
 from ..peers import Repeated
 
@@ -168,7 +169,7 @@ def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
     """
     place = place_in(environ)
     device = device_named(device_name(place, settings, present))
-    device.bind_thread()
+    _bind(device)
     its = torch.device(device.name)
     if place.count == 1:
         yield Ranks(place, its, None)
@@ -186,6 +187,18 @@ def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
             yield Ranks(place, its, mesh)
         finally:
             dist.destroy_process_group()
+
+
+def _bind(device: Device) -> None:
+    """This thread, after another one that ends.
+
+    torch_npu keeps a card's context, for which collectives wait on other streams, from a thread
+    that it binds itself; the first one of a process comes to it bound (`adapters/devices/npu.py`).
+    """
+    first = threading.Thread(target=device.bind_thread, name="first")
+    first.start()
+    first.join()
+    device.bind_thread()
 
 
 @contextmanager
