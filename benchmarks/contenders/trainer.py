@@ -63,10 +63,11 @@ class Stock:
         self._model = model
         self._learner = Learner(model)
         recompute_layers(self._learner)
+        full = asked.kind == "max"
         self._collate = DataCollatorForSeq2Seq(
             AutoTokenizer.from_pretrained(asked.model),
-            padding="max_length" if asked.kind == "max" else True,
-            max_length=asked.longest,
+            padding="max_length" if full else "longest",
+            max_length=asked.longest if full else None,
             label_pad_token_id=IGNORED,
         )
         self._beginning = Beginning(self._learner)
@@ -79,7 +80,7 @@ class Stock:
         trainer = Trainer(
             self._model,
             self._arguments(),
-            train_dataset=records(samples),  # type: ignore[arg-type]
+            train_dataset=records(samples),
             data_collator=self._collate,
             callbacks=[watch],
         )

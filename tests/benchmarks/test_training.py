@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 from benchmarks.contenders.course import packed_rows, settings_for
 from benchmarks.contenders.learning import Conditions, conditions, learned
 from benchmarks.contest import Standing
-from benchmarks.conversations import END, conversations
-from benchmarks.models import chatglm2, saved
+from benchmarks.conversations import conversations
+from benchmarks.models import END, chatglm2, saved
 from benchmarks.passes import Passed, Trained, ratios, speeds, told_of
 from benchmarks.referee import Process
 from benchmarks.training import started
