@@ -109,7 +109,7 @@ def _page(standings: Mapping[str, Standing], args: argparse.Namespace) -> list[s
     what = (
         f"{args.model}, {args.dtype}, {args.threads} threads, prompts of {args.prompt_tokens} and "
         f"answers of {args.new_tokens} tokens, {args.rounds} rounds, engine {args.engine}; "
-        f"{_machine()}"
+        f"{machine()}"
     )
     return [
         what,
@@ -183,7 +183,7 @@ def precision_of(name: str, dtype: str) -> str:
     return variant if variant in limits.BYTES else dtype
 
 
-def _machine() -> str:
+def machine() -> str:
     libraries = f"torch {torch.__version__}, transformers {transformers.__version__}"
     return f"{_processor()}, {os.cpu_count()} cores, {libraries}"
 

@@ -8,8 +8,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, TypeVar
 
 from .contest import Outcome, Task
 
@@ -18,10 +19,8 @@ class Missing(Exception):
     """A contender that cannot take part here; `str()` says why in one sentence."""
 
 
-class Contender(Protocol):
-    """One way to serve one model, loaded."""
-
-    def run(self, task: Task) -> Outcome: ...
+class Loaded(Protocol):
+    """Whatever takes part in a contest, ready."""
 
     def peak(self) -> int:
         """Bytes resident at the highest, of all processes that belong to it."""
@@ -30,8 +29,26 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
+class Contender(Loaded, Protocol):
+    """One way to serve one model, loaded."""
+
+    def run(self, task: Task) -> Outcome: ...
+
+
+L = TypeVar("L", bound=Loaded)
+
+
 def serve(load: Callable[[], Contender]) -> None:
     """Load, say so, and do one task after the other until the referee closes the line."""
+
+    def reply(contender: Contender, asked: dict[str, Any]) -> dict[str, Any]:
+        return asdict(contender.run(Task.from_json(asked)))
+
+    converse(load, reply)
+
+
+def converse(load: Callable[[], L], reply: Callable[[L, dict[str, Any]], dict[str, Any]]) -> None:
+    """The same for contests of any kind: `reply` makes an object of each that is heard."""
     said = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
@@ -42,14 +59,8 @@ def serve(load: Callable[[], Contender]) -> None:
     try:
         say(said, ready=True)
         for line in sys.stdin:
-            outcome = contender.run(Task.from_json(json.loads(line)))
-            say(
-                said,
-                arrivals=outcome.arrivals,
-                tokens=outcome.tokens,
-                seconds=outcome.seconds,
-                peak=contender.peak(),
-            )
+            words = reply(contender, json.loads(line))
+            say(said, **words, peak=contender.peak())
     finally:
         contender.close()
 

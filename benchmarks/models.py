@@ -1,6 +1,6 @@
-"""The models that are measured: a small real one, and a synthetic ChatGLM2 of random weights.
+"""The models that are measured: a small real one, and synthetic ChatGLM2s of random weights.
 
-Both are directories that any transformers from 4.57 on reads, stock FastChat's as well as ours.
+All are directories that any transformers from 4.57 on reads, stock FastChat's as well as ours.
 """
 
 import json
@@ -21,19 +21,28 @@ from danlu.cli.demo import demo_model
 from .contest import Prompt
 
 GLM = "synthetic-glm-288m"
+TRAINED = "synthetic-glm-7m"
 VOCABULARY = 65024  # ChatGLM2's
+FEW_WORDS = 640  # of the one that is trained
 END = 2  # ChatGLM2's end token
 SPREAD = 0.02  # of the weights
 
 
 def synthetic_glm(dtype: torch.dtype = torch.bfloat16) -> GlmForCausalLM:
     """ChatGLM2's layout with 12 layers of 1024, 288 M random weights, the same ones every time."""
+    return chatglm2(1024, 3424, 12, VOCABULARY, dtype)
+
+
+def chatglm2(
+    width: int, inner: int, layers: int, vocabulary: int, dtype: torch.dtype
+) -> GlmForCausalLM:
+    """Its layout in heads of 64, with random weights."""
     config = GlmConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=1024,
-        intermediate_size=3424,
-        num_hidden_layers=12,
-        num_attention_heads=16,
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
         num_key_value_heads=2,
         head_dim=64,
         rms_norm_eps=1e-5,
@@ -59,6 +68,11 @@ def smollm2() -> Path:
 def glm() -> Path:
     """The synthetic model as a directory, made once; its words are `w3`, `w4` and so on."""
     return kept(cache_root(os.environ), GLM, _make_glm, say=print)
+
+
+def glm_to_train() -> Path:
+    """A smaller one in float32, whose output layer has ChatGLM2-6B's share of the arithmetic."""
+    return kept(cache_root(os.environ), TRAINED, _make_trained, say=print)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +117,28 @@ def _prompt(
 
 
 def _make_glm(making: Path) -> Path:
-    out = making / GLM
-    synthetic_glm().save_pretrained(out)
+    return saved(synthetic_glm(), making / GLM)
+
+
+def _make_trained(making: Path) -> Path:
+    return saved(chatglm2(512, 1712, 2, FEW_WORDS, torch.float32), making / TRAINED)
+
+
+def saved(model: GlmForCausalLM, out: Path) -> Path:
+    """A directory of it, with words for its ids."""
+    model.save_pretrained(out)
     config = json.loads((out / "config.json").read_text())
     rope = config["rope_parameters"]
     # transformers 4 reads these two, 5 reads rope_parameters
     config |= {"rope_theta": rope["rope_theta"], "partial_rotary_factor": 0.5}
     (out / "config.json").write_text(json.dumps(config, indent=2))
-    _save_words(out)
+    _save_words(out, config["vocab_size"])
     return out
 
 
-def _save_words(out: Path) -> None:
+def _save_words(out: Path, count: int) -> None:
     """A tokenizer that takes and gives a word for each id, so that any answer is text."""
-    spelled = ["<unk>", "w1", "<eos>", *(f"w{number}" for number in range(END + 1, VOCABULARY))]
+    spelled = ["<unk>", "w1", "<eos>", *(f"w{number}" for number in range(END + 1, count))]
     vocabulary = {word: number for number, word in enumerate(spelled)}
     plain: dict[str, Any] = {
         "version": "1.0",

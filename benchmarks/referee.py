@@ -41,18 +41,23 @@ class Process:
 
     def run(self, task: Task) -> Outcome | None:
         """None if it broke down; it takes part no more then."""
+        heard = self.ask(task.as_json())
+        return Outcome(**heard) if heard is not None else None
+
+    def ask(self, words: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The same for contests of any kind: what it answers to `words`."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(task.as_json()) + "\n")
+            self._process.stdin.write(json.dumps(words) + "\n")
             self._process.stdin.flush()
         except OSError:
             pass  # it has ended; what it said last, or that it said nothing, is heard below
         heard = self._hear()
-        if "tokens" not in heard:
+        if "missing" in heard:
             self.standing.missing = heard["missing"]
             return None
-        self.standing.peak = heard["peak"]
-        return Outcome(heard["arrivals"], heard["tokens"], heard["seconds"])
+        self.standing.peak = heard.pop("peak")
+        return heard
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -159,6 +159,7 @@ def killing(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     for number in range(STEPS):
         found["losses"].append(step(number, learner, optimiser, ranks))
         if number + 1 == SAVED:
+            scores(learner, ranks)  # an evaluation: afterwards some weights lie whole in each
             keeper(folder, learner, optimiser, ranks).save(Progress(step=SAVED, inside=SAVED))
     found |= {"held": held(optimiser), "weights": whole(learner, ranks)}
     yield found

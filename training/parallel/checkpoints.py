@@ -39,6 +39,7 @@ from .folders import (
 from .gathering import gathered
 from .launch import Ranks
 from .resuming import Facts
+from .sharding import reshard
 from .states import save_state
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class Checkpoints:
         return self._run
 
     def _write_served(self, out: Path) -> None:
+        reshard(self._trained.learner)
         weights = trained_parameters(self._trained.learner)
         state = gathered(weights, self._ranks, self._trained.dtype)
         self._ranks.by_first(lambda: self._write(state, out))
