@@ -1,6 +1,7 @@
 """Full fine-tuning: all weights learn, and come out as a model that is served."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,7 @@ def test_another_family_comes_out_as_it_went_in(tmp_path: Path, tied: bool) -> N
 
 def test_what_lies_in_the_files_and_is_not_trained_comes_out_too(tmp_path: Path) -> None:
     experts = {"n_routed_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
-    shape = {**SHAPE, **experts, "head_dim": 8, "first_k_dense_replace": 0}
+    shape: dict[str, Any] = {**SHAPE, **experts, "head_dim": 8, "first_k_dense_replace": 0}
     model = random_model(CONFIG_MAPPING["glm4_moe"](**shape))
     for table in model.buffers():
         if not table.any():
