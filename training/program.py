@@ -16,7 +16,6 @@ from .course.loop import Course, End, Outcome, train as go_through
 from .course.optimiser import optimiser_for
 from .course.precision import Precision, precision_for
 from .course.student import Student
-from .data.report import write_bad
 from .learner import recompute_layers
 from .methods.choice import method_for
 from .methods.method import Method, base_of
@@ -62,7 +61,7 @@ def _record(settings: TrainingSettings, ranks: Ranks, command: str, data: Supply
     """What this run is, now that it can begin."""
     folder = RunFolder(Path(settings.output_dir))
     folder.begin(settings, command, environment(_name(ranks.device), ranks.count))
-    write_bad(data.reports, folder.path)
+    data.report.write(folder.path)
 
 
 def _allow_tf32(settings: TrainingSettings, device: torch.device) -> None:

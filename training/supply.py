@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class Supply:
     samples: Samples
     evaluation: Samples | None
-    reports: tuple[Report, ...]
+    report: Report
 
 
 def supply(settings: TrainingSettings, ranks: Ranks, root: Path) -> Supply:
@@ -29,12 +29,10 @@ def supply(settings: TrainingSettings, ranks: Ranks, root: Path) -> Supply:
     for line in data.report.lines:
         log.info("%s", line)
     if evaluation is not None:
-        for line in evaluation.report.lines:
-            log.info("evaluation: %s", line)
-        return Supply(data.samples, evaluation.samples, (data.report, evaluation.report))
+        return Supply(data.samples, evaluation.samples, data.report)
     if settings.eval_share:
-        return Supply(*data.split(settings.eval_share, settings.seed), (data.report,))
-    return Supply(data.samples, None, (data.report,))
+        return Supply(*data.split(settings.eval_share, settings.seed), data.report)
+    return Supply(data.samples, None, data.report)
 
 
 def _both(settings: TrainingSettings, root: Path) -> tuple[Tokenised, Tokenised | None]:

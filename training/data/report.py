@@ -1,13 +1,13 @@
 """What became of the records: counted, and every bad one named."""
 
 import json
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO
 
-from ...adapters.errors import StartError
 from .dialogue import Bad, Dialogue
 from .prompts import Written
 
@@ -92,27 +92,11 @@ class Report:
         lines += [f"too long, without {what}: {n} samples" for what, n in cuts.items() if n]
         return lines + bad_lines(counts)
 
-    @property
-    def bad(self) -> Iterator[bytes]:
-        """Every bad record, as a line."""
-        with self._bad.open("rb") as lines:
-            yield from lines
-
-
-def write_bad(reports: Sequence[Report], folder: Path) -> Path | None:
-    """Every bad record, one JSON object a line, in a file in `folder`; None if none is bad, and
-    then an earlier one is gone. Raises StartError for a folder that cannot be written."""
-    file = folder / BAD_FILE
-    try:
-        file.unlink(missing_ok=True)
-        if not any(report.counts.bad for report in reports):
+    def write(self, folder: Path) -> Path | None:
+        """Every bad record, one JSON object a line, in a file in `folder`; None if none is bad."""
+        if not self.counts.bad:
             return None
-        with file.open("wb") as out:
-            for report in reports:
-                out.writelines(report.bad)
-    except OSError as exc:
-        raise StartError(f"{file} cannot be written: {exc.strerror}") from exc
-    return file
+        return Path(shutil.copyfile(self._bad, folder / BAD_FILE))
 
 
 def bad_lines(counts: Counts) -> list[str]:

@@ -5,20 +5,10 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from danlu.adapters.errors import StartError
 from danlu.training.data.dialogue import Bad, Dialogue, Origin, Turn
 from danlu.training.data.prompts import Written
-from danlu.training.data.report import (
-    BAD_FILE,
-    NAMED,
-    Report,
-    Tally,
-    bad_lines,
-    save_counts,
-    write_bad,
-)
+from danlu.training.data.report import BAD_FILE, NAMED, Report, Tally, bad_lines, save_counts
 from danlu.training.sample import Sample
 
 TURNS = (Turn("user", "q"), Turn("assistant", "a"))
@@ -67,9 +57,7 @@ def test_where_all_is_good_nothing_more_is_said(tmp_path: Path) -> None:
     tally.good(good(1), [Written(SAMPLE)])
     report = reported(tally, StringIO(), tmp_path)
     assert len(report.lines) == 1
-    (tmp_path / BAD_FILE).write_text("of an earlier run")
-    assert write_bad([report], tmp_path) is None
-    assert not (tmp_path / BAD_FILE).exists()
+    assert report.write(tmp_path) is None
 
 
 def test_the_first_bad_records_are_named_and_the_others_counted() -> None:
@@ -90,7 +78,7 @@ def test_every_bad_record_is_written_down(tmp_path: Path) -> None:
     tally.good(good(99), [Written(SAMPLE)])
     (tmp_path / "cache").mkdir()
     report = reported(tally, written, tmp_path / "cache")
-    file = write_bad([report], tmp_path)
+    file = report.write(tmp_path)
     assert file == tmp_path / "bad-records.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == NAMED + 5
@@ -101,15 +89,3 @@ def test_every_bad_record_is_written_down(tmp_path: Path) -> None:
         "kind": "no answer",
         "reason": "it is bad “7”",
     }
-    twice = write_bad([report, report], tmp_path)
-    assert twice is not None
-    assert len(twice.read_text(encoding="utf-8").splitlines()) == 2 * len(lines)
-
-
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    written = StringIO()
-    tally = Tally(written)
-    tally.bad(bad(1))
-    tally.good(good(2), [Written(SAMPLE)])
-    with pytest.raises(StartError, match="bad-records.jsonl cannot be written: No such file"):
-        write_bad([reported(tally, written, tmp_path)], tmp_path / "none")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from support.glm import glm_tokenizer
 
-from danlu.training.data.report import write_bad
 from danlu.training.data.store import samples_of
 from danlu.training.peers import Alone
 from danlu.training.settings import TrainingSettings
@@ -107,7 +106,7 @@ def test_every_good_record_is_trained_and_every_bad_one_is_named(form: str, tmp_
         peers=Alone(),
         say=said.append,
     )
-    named = write_bad([made.report], tmp_path)
+    named = made.report.write(tmp_path)
     assert named is not None
     found = [json.loads(line) for line in named.read_text(encoding="utf-8").splitlines()]
     assert {each["line"]: each["kind"] for each in found} == expected
