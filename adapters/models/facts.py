@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from .spellings import special_ids
 
 # How families spell the number of positions, the usual spelling first.
 LENGTHS = (
@@ -17,6 +20,7 @@ LENGTHS = (
     "model_max_length",
 )
 UNKNOWN_LENGTH = 2048  # of a model that states none, such as Mamba: modest, and can be overruled
+PROBE = "\ue000"  # an answer that no template has
 SANE_LENGTH = 10_000_000  # a tokenizer without a limit says 1e30
 
 # Rotary scalings whose stated length is the unscaled one; the others state the scaled one.
@@ -43,8 +47,10 @@ def stated_length(config: PretrainedConfig) -> int | None:
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids after which the model has said all: its files name them in up to three places."""
-    ids: set[int] = set()
+    """The ids after which the model has said all: its files name them in up to three places, and
+    its chat template writes one after an answer, which a model that is only pretrained learns
+    with it."""
+    ids = set(_after_answer(tokenizer))
     generation = getattr(model, "generation_config", None)
     for source in (generation, model.config.get_text_config(), tokenizer):
         ids.update(_ids(getattr(source, "eos_token_id", None)))
@@ -55,6 +61,21 @@ def vocabulary(model: PreTrainedModel) -> int:
     """The number of ids that the model can read and score."""
     embeddings: Any = model.get_input_embeddings()
     return int(embeddings.weight.shape[0])
+
+
+def _after_answer(tokenizer: PreTrainedTokenizerBase) -> Iterable[int]:
+    """The first special token that the chat template writes after an answer."""
+    if not tokenizer.chat_template:
+        return ()
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": PROBE}]
+    try:
+        text = str(tokenizer.apply_chat_template(said, tokenize=False))
+    except (TemplateError, TypeError, ValueError):  # who asks so is told
+        return ()
+    _, found, after = text.rpartition(PROBE)
+    ids = tokenizer.encode(after, add_special_tokens=False) if found else []
+    special = special_ids(tokenizer)
+    return [i for i in ids if i in special][:1]
 
 
 def _scaling(config: PretrainedConfig) -> Mapping[str, Any]:

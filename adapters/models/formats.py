@@ -35,15 +35,19 @@ def chosen_packing(
     dtype: str | None = None,
     quantization: str | None = None,
     chatglm_generation: int | None = None,
+    packed: bool = True,
     library: Library | None = None,
 ) -> Packing | None:
-    """How the weights are packed, None where they are dense; raises StartError."""
+    """How the weights are packed, None where they are dense; raises StartError.
+
+    If not `packed`, a checkpoint's integers are no reason to do so.
+    """
     return packing_for(
         quantization,
         device,
         wanted=None if dtype is None else DTYPES[dtype],
         stated=stated_dtype(checkpoint.config),
-        stored=_stored(checkpoint, chatglm_generation),
+        stored=_stored(checkpoint, chatglm_generation) if packed else None,
         library=library,
     )
 

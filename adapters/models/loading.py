@@ -67,6 +67,7 @@ def load_model(
     trust_remote_code: bool = False,
     chatglm_generation: int | None = None,
     quantization: str | None = None,
+    packed: bool = True,
     library: Library | None = None,
     report: Report = lambda fraction, detail: None,
 ) -> LoadedModel:
@@ -75,7 +76,7 @@ def load_model(
     Call it on a thread that is bound to the device: weights are read into the host's memory first,
     because transformers reads them on threads of its own; a ChatGLM's go there on this one. No code
     of a ChatGLM's directory is run, trusted or not. `context_length` can only shorten the model's
-    own.
+    own. If not `packed`, a checkpoint's integers are made dense: a kernel's have no gradients.
     """
     checkpoint = checkpoint_at(path)
     check_generation(checkpoint, chatglm_generation)
@@ -85,6 +86,7 @@ def load_model(
         dtype=dtype,
         quantization=quantization,
         chatglm_generation=chatglm_generation,
+        packed=packed,
         library=library,
     )
     dtype = str(packing.dtype).removeprefix("torch.") if packing else dtype

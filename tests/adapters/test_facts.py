@@ -1,9 +1,10 @@
 """What configurations of many families say about their context and their ends."""
 
+import copy
 from typing import Any
 
 import pytest
-from support.tiny import byte_level_tokenizer, random_model, tiny_config
+from support.tiny import CHATML, byte_level_tokenizer, random_model, tiny_config
 from transformers import CONFIG_MAPPING
 
 from danlu.adapters.models import facts
@@ -48,6 +49,26 @@ def test_the_stated_context(family: str, fields: dict[str, Any], expected: int |
 def test_a_model_that_states_no_context_has_its_tokenizers_or_a_modest_one() -> None:
     tokenizer, config = byte_level_tokenizer(), CONFIG_MAPPING["mamba"]()
     assert facts.context_length(config, tokenizer) == facts.UNKNOWN_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("template", "ends"),
+    [
+        (CHATML, {2, 7}),
+        (CHATML.replace("<|im_end|>", "<|endoftext|>"), {0, 7}),
+        (CHATML.replace("<|im_end|>", ""), {7}),
+        ("{{ '<|im_end|>' + messages[0].content }}", {7}),
+        ("{{ raise_exception('no') }}", {7}),
+        (None, {7}),
+    ],
+)
+def test_what_a_template_writes_after_an_answer_ends_it(
+    template: str | None, ends: set[int]
+) -> None:
+    tokenizer: Any = copy.deepcopy(byte_level_tokenizer())
+    tokenizer.eos_token, tokenizer.chat_template = None, template
+    model: Any = random_model(tiny_config(eos_token_id=7))
+    assert facts.end_ids(model, tokenizer) == ends
 
 
 def test_end_tokens_are_gathered_from_all_three_places() -> None:

@@ -66,13 +66,15 @@ def dialogue(turns: Sequence[Turn], origin: Origin, notes: Sequence[str] = ()) -
     """The turns as one dialogue; raises Unusable for what cannot be one.
 
     A first answer to no question is left out, as FastChat does, and so is a last question that
-    nothing answers.
+    nothing answers. An empty system turn is as good as none.
     """
     found = list(notes)
-    for number, turn in enumerate(turns, 1):
-        check_text(turn.content, f"turn {number}")
-    system = list(turns[:1]) if turns and turns[0].role == "system" else []
+    system = [turn for turn in turns[:1] if turn.role == "system"]
     rest = list(turns[len(system) :])
+    first = 1 + len(system)  # of the rest's turns
+    system = [turn for turn in system if turn.content.strip()]
+    for number, turn in enumerate([*system, *rest], first - len(system)):
+        check_text(turn.content, f"turn {number}")
     if rest and rest[0].role == "assistant":
         del rest[0]
         found.append("first answer without a question left out")

@@ -2,7 +2,8 @@
 
 FastChat and ShareGPT   conversations: [{from, value}, …]
 OpenAI                  messages: [{role, content}, …], a content may be a list of text parts
-Alpaca                  instruction, output, and perhaps input, system, history: [[q, a], …]
+Alpaca, Dolly           instruction, output or response, and perhaps input or context, system,
+                        history: [[q, a], …]
 pairs                   prompt and response or completion, query or question and an answer
 ChatGLM's ptuning       content and summary, or prompt and response, and perhaps history
 
@@ -18,6 +19,7 @@ from ...adapters.errors import shown
 from .dialogue import Turn, Unusable
 
 LISTS = ("conversations", "messages")
+TOOLS = ("tools", "functions")
 OPENING = re.compile(r'\{\s*"(id|conversations|messages|instruction|prompt|query|question)"\s*:')
 ROLE_KEYS, TEXT_KEYS = ("from", "role"), ("value", "content")
 ROLES = {
@@ -44,6 +46,7 @@ PAIRS = (  # keys of a question and of its answer
     ("question", "answer"),
     ("content", "summary"),
 )
+MORE = ("input", "context")  # keys of what goes with an instruction or a question
 KINDS = {
     type(None): "null",
     bool: "a boolean",
@@ -66,7 +69,7 @@ def turns_in(record: object) -> tuple[list[Turn], list[str]]:
     """What is said in a record, and notes of what of it was left out; raises Unusable."""
     if not isinstance(record, dict):
         raise Unusable("no object", f"it is {kind(record)}; a record is an object")
-    notes = ["tools left out"] if record.get("tools") or record.get("functions") else []
+    notes = ["tools left out"] if any(map(record.get, TOOLS)) else []
     for key in LISTS:
         if key in record:
             return [*_system(record), *_listed(key, record[key])], notes
@@ -144,8 +147,8 @@ def _weight(turn: Mapping[str, Any], what: str) -> bool:
 
 def _paired(record: Mapping[str, Any], asked: str, answered: str) -> list[Turn]:
     question = _string(record, asked)
-    more = _optional(record, "input") if asked == "instruction" else ""
-    last = Turn("user", f"{question}\n{more}" if more else question)
+    more = [_optional(record, key) for key in MORE] if asked in ("instruction", "question") else []
+    last = Turn("user", "\n".join([question, *filter(None, more)]))
     answer = Turn("assistant", _string(record, answered))
     return [*_system(record), *_history(record.get("history")), last, answer]
 

@@ -27,7 +27,10 @@ BINS = 10  # rows of the histogram
 BAR = 40  # characters of its longest bar
 LEARNED = "bold green"
 OPEN, CLOSE = "⟦", "⟧"
-PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
+PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {
+    code: 0x2421 if code == 127 else 0xFFFD
+    for code in range(127, 160)  # some terminals obey these, too
+}
 
 
 def inspected(

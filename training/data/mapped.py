@@ -1,6 +1,7 @@
 """Samples in files: written one by one, mapped into memory by every process."""
 
 import hashlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -21,14 +22,15 @@ class Writer:
         self._digest = hashlib.sha256()
 
     def __enter__(self) -> Self:
+        self._opened = ExitStack()  # closes all, even where a full disk lets one fail
         self._ids, self._marks, self._ends, self._records = (
-            (self._folder / name).open("wb") for name in (IDS, MARKS, ENDS, RECORDS)
+            self._opened.enter_context((self._folder / name).open("wb"))
+            for name in (IDS, MARKS, ENDS, RECORDS)
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (self._ids, self._marks, self._ends, self._records):
-            file.close()
+        self._opened.close()
         (self._folder / DIGEST).write_text(self._digest.hexdigest()[:16], encoding="ascii")
 
     def add(self, sample: Sample, record: int) -> None:

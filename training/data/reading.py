@@ -10,7 +10,7 @@ from typing import TextIO
 from ...adapters.errors import StartError
 from .dialogue import Bad, Dialogue, Origin, Unusable, dialogue
 from .encoding import encoding_of
-from .formats import LISTS, OPENING, is_record, turns_in
+from .formats import LISTS, OPENING, TOOLS, is_record, turns_in
 from .report import Say
 from .scanning import LONGEST_RECORD, Fault, Likeness, Scanner, Value, Window
 
@@ -57,10 +57,10 @@ def _records(text: TextIO) -> Iterable[Found]:
     rest = _Again(head, text)
     if _is_lines(head):
         return _lines(rest)
-    start = WRAPPED.match(head)
+    start = _wrapper(head)
     window = Window(rest.read)
     window.grow()
-    if start is not None and not head.lstrip().startswith("["):
+    if start is not None:
         window.at = start.end()
         return Scanner(window, LIKENESS, inside=True, alone=False)
     inside = window.next() == "["
@@ -77,13 +77,18 @@ def _is_lines(head: str) -> bool:
     except (ValueError, RecursionError):
         if first.startswith("["):
             return False
-        wrapped = WRAPPED.match(head)
-        if wrapped is not None and json.loads(wrapped[1]) not in LISTS:
+        if _wrapper(head) is not None:
             return False
         return not ended or not first.startswith("{") or follows == "{"
     if isinstance(value, list):
         return follows in ("{", "[")
-    return bool(follows) or is_record(value) or WRAPPED.match(head) is None
+    return bool(follows) or is_record(value) or _wrapper(head) is None
+
+
+def _wrapper(head: str) -> re.Match[str] | None:
+    """Up to where the list of records begins in an object; turns and tools are a record's own."""
+    found = WRAPPED.match(head)
+    return None if found is None or found[1][1:-1] in (*LISTS, *TOOLS) else found
 
 
 class _Again:

@@ -22,7 +22,7 @@ from .report import BAD_FILE, Report, Say, Tally, bad_lines, save_counts
 from .split import split
 from .template_form import TemplateForm
 
-VERSION = 1  # another for everything that makes other samples of the same files
+VERSION = 2  # another for everything that makes other samples of the same files
 BLOCK = 1 << 20  # bytes of a file that are hashed at a time
 
 
@@ -73,7 +73,13 @@ def samples_of(
     name = f"samples-{_digest(recipe, paths)}"
 
     def make(folder: Path) -> Path:
-        return _make(recipe, paths, folder)
+        try:
+            return _make(recipe, paths, folder)
+        except OSError as exc:
+            raise StartError(
+                f"the samples cannot be written below {root} ({exc.strerror}); "
+                "name another folder with DANLU_CACHE"
+            ) from exc
 
     if peers.first:
         kept(root, name, make, say=say)

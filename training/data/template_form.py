@@ -108,8 +108,9 @@ class TemplateForm:
 
 
 def _key(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Changes with the vocabulary and with the template."""
+    """Changes with the vocabulary, with the template and with the tokens that it names."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = str(sorted(tokenizer.get_vocab().items())) if backend is None else backend.to_str()
-    content = f"{type(tokenizer).__name__} {vocabulary} {tokenizer.chat_template}"
+    named = sorted(tokenizer.special_tokens_map.items())
+    content = f"{type(tokenizer).__name__} {vocabulary} {named} {tokenizer.chat_template}"
     return hashlib.sha256(content.encode()).hexdigest()

@@ -17,6 +17,8 @@ from ..learner import Learner
 from ..settings import TrainingSettings
 from .method import OWN, Base
 
+HOST = "cpu"
+
 
 @dataclass(frozen=True, slots=True)
 class Full:
@@ -54,7 +56,8 @@ def _model(state: Mapping[str, Tensor], base: Base) -> PreTrainedModel:
         name.removeprefix(OWN): tensor.to(base.dtype) if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
-    model.load_state_dict(weights, strict=False, assign=True)
+    tables = {name: table.to(HOST) for name, table in base.tables.items()}
+    model.load_state_dict({**tables, **weights}, strict=False, assign=True)
     model.tie_weights()
     lacking = [name for name, weight in model.named_parameters() if weight.is_meta]
     assert not lacking, f"the state lacks {lacking[0]}"

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,10 @@ OWN = "model."  # what the names of a model's own tensors begin with in a Learne
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that a training starts from. `dtype` is the number format of its files."""
+    """The model that a training starts from. `dtype` is the number format of its files.
+
+    `tables` are what lies in these and is never trained, such as the bias of a router.
+    """
 
     path: Path
     kind: type[PreTrainedModel]
@@ -32,6 +35,7 @@ class Base:
     generation: GenerationConfig | None
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
 
     def without_memory(self) -> PreTrainedModel:
         """Such a model, its weights without values, its configuration its own."""
@@ -73,4 +77,6 @@ def base_of(path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     """What `model`, which was read from `path`, is; raises StartError."""
     stated = stated_dtype(checkpoint_at(path).config) or torch.float32
     generation = getattr(model, "generation_config", None)
-    return Base(path, type(model), model.config, generation, tokenizer, stated)
+    kept = model.state_dict()
+    tables = {name: table for name, table in model.named_buffers() if name in kept}
+    return Base(path, type(model), model.config, generation, tokenizer, stated, tables)

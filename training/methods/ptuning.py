@@ -113,7 +113,8 @@ def _check(model: PreTrainedModel) -> None:
     """Every layer takes a prefix, and sees all of it however long a text is; raises StartError."""
     config: Any = model.config.get_text_config()
     kind = type(model).__name__
-    if not getattr(model, "_supports_attention_backend", False):
+    ways: Any = model  # two of its attention, of which one may be its own
+    if not (ways._supports_attention_backend and ways._supports_sdpa):
         raise StartError(f"{kind} has an attention of its own; train a LoRA instead of a prefix")
     others = set(getattr(config, "layer_types", None) or ()) - {FULL}
     if others or getattr(config, "sliding_window", None):

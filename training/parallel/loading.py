@@ -115,6 +115,7 @@ def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel
         dtype=str(dtype).removeprefix("torch."),
         trust_remote_code=settings.trust_remote_code,
         chatglm_generation=settings.chatglm_generation,
+        packed=False,
     )
     into.append(loaded)
     return not type(loaded.model).__module__.startswith("transformers.")

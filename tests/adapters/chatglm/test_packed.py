@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_glm import DESCRIBED, logits, save_original, tiny_glm
+from support.tiny_glm import DESCRIBED, FITTING, logits, quantised, save_original, tiny_glm
 from transformers import GlmForCausalLM
 
-from danlu.adapters.models.chatglm.config import described
 from danlu.adapters.models.chatglm.loading import load_chatglm
-from danlu.adapters.models.chatglm.names import parts
 from danlu.adapters.models.checkpoint import Checkpoint
 from danlu.adapters.models.formats import chosen_packing
 from danlu.adapters.models.weight_only.linear import WeightOnlyLinear
@@ -19,30 +17,9 @@ from danlu.adapters.models.weight_only.packing import Packing
 
 pytestmark = pytest.mark.slow
 
-FITTING = {"vocabulary": 128, "hidden": 128, "head_size": 32, "inner": 96}
 BFLOAT16 = (
     0.03  # of the logits' size: what rounding activations to bfloat16 costs dense weights, too
 )
-
-
-def quantised(path: Path, bits: int, **changes: Any) -> Path:
-    """A tiny model whose integers are as wide as `bits`, in the original layout."""
-    save_original(path, tiny_glm(**{**FITTING, **changes}))
-    config = json.loads((path / "config.json").read_text())
-    file = path / "pytorch_model.bin"
-    tensors = torch.load(file, weights_only=True)
-    for name, part in parts(described(config)).items():
-        if part.quantised:
-            tensors[name], tensors[f"{name}_scale"] = integers(tensors[name].float(), bits)
-    torch.save(tensors, file)
-    (path / "config.json").write_text(json.dumps({**config, "quantization_bit": bits}))
-    return path
-
-
-def integers(weight: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    scale = (weight.abs().amax(1) / (2 ** (bits - 1) - 1)).half()
-    rows = (weight / scale.float()[:, None]).round().to(torch.int8)
-    return (rows if bits == 8 else (rows[:, ::2] << 4) | (rows[:, 1::2] & 15)), scale
 
 
 def config(path: Path) -> dict[str, Any]:
@@ -121,6 +98,12 @@ def test_other_integers_can_be_asked_for(
 def test_full_numbers_that_were_asked_for_are_dense(tmp_path: Path) -> None:
     path = quantised(tmp_path / "model", 4)
     assert unasked(path, dtype="float32") is None
+
+
+def test_integers_are_dense_for_who_wants_gradients(tmp_path: Path) -> None:
+    path = quantised(tmp_path / "model", 4)
+    assert unasked(path, dtype="bfloat16") is not None
+    assert unasked(path, dtype="bfloat16", packed=False) is None
 
 
 def test_sizes_that_no_kernel_takes_are_dense(tmp_path: Path) -> None:

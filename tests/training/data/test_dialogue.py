@@ -31,6 +31,13 @@ def test_questions_and_answers_in_turns_are_a_dialogue(order: str) -> None:
     assert (roles(whole), whole.notes) == (order, ())
 
 
+def test_an_empty_system_turn_is_as_good_as_none() -> None:
+    asked = [Turn("user", "q"), Turn("assistant", "a")]
+    assert dialogue([Turn("system", " \n"), *asked], ORIGIN) == dialogue(asked, ORIGIN)
+    with pytest.raises(Unusable, match="turn 3 is empty"):
+        dialogue([Turn("system", ""), asked[0], Turn("assistant", "")], ORIGIN)
+
+
 def test_a_first_answer_without_a_question_is_left_out_with_a_note() -> None:
     whole = said("saua")
     assert roles(whole) == "sua"

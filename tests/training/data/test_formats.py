@@ -59,6 +59,14 @@ RECORDS: dict[str, tuple[Any, list[Turn]]] = {
         {"instruction": "q", "input": "more", "output": "a"},
         [Turn("user", "q\nmore"), Turn("assistant", "a")],
     ),
+    "Dolly": (
+        {"instruction": "q", "context": "more", "response": "a", "category": "closed_qa"},
+        [Turn("user", "q\nmore"), Turn("assistant", "a")],
+    ),
+    "question with a context": (
+        {"question": "q", "context": "more", "answer": "a"},
+        [Turn("user", "q\nmore"), Turn("assistant", "a")],
+    ),
     "Alpaca with everything": (
         {
             "instruction": "q",
@@ -143,6 +151,7 @@ UNUSABLE: dict[str, tuple[Any, str]] = {
     "a weight": (openai(role="assistant", content="a", weight=0.5), "'weight' of turn 1 is 0.5"),
     "a weight's text": (openai(role="user", content="a", weight="1"), "'weight' of turn 1 is '1'"),
     "an answer's null": ({"instruction": "a", "output": None}, "'output' is null; it must be"),
+    "a context's list": ({"question": "a", "context": ["c"], "answer": "b"}, "'context' is a list"),
     "an input's list": ({"instruction": "a", "input": [], "output": "b"}, "'input' is a list"),
     "a history's text": ({"prompt": "a", "response": "b", "history": "c"}, "'history' is a text"),
     "a history's triple": (

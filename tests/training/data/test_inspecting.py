@@ -71,9 +71,9 @@ def test_no_more_samples_are_shown_than_wanted(tmp_path: Path) -> None:
 
 def test_nothing_in_a_sample_commands_the_terminal() -> None:
     tokenizer = byte_level_tokenizer()
-    ids = np.array(tokenizer.encode("a\x1b[31mb\x07"), np.int32)
+    ids = np.array(tokenizer.encode("a\x1b[31mb\x07\x9bc\x7f"), np.int32)
     text = shown(tokenizer, Sample(ids, np.zeros(len(ids), np.bool_)), marked=True)
-    assert text.plain == "a␛[31mb␇"
+    assert text.plain == "a␛[31mb␇\ufffdc␡"
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=200))

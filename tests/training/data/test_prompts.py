@@ -281,6 +281,15 @@ def test_a_template_that_refuses_every_answer_is_refused() -> None:
         TemplateForm(strict)
 
 
+def test_a_forms_key_is_anothers_for_all_that_makes_other_ids() -> None:
+    ended, worded, again = (copy.deepcopy(byte_level_tokenizer()) for _ in range(3))
+    ended.eos_token = "<|endoftext|>"
+    worded.chat_template = INST
+    key = TemplateForm(again).key
+    assert key == TemplateForm(byte_level_tokenizer()).key
+    assert len({key, TemplateForm(ended).key, TemplateForm(worded).key}) == 3
+
+
 def test_a_record_that_the_template_refuses_is_bad() -> None:
     strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     strict_form = TemplateForm(templated(byte_level_tokenizer(), strict + CHATML))

@@ -24,6 +24,11 @@ def talk(question: str) -> dict[str, Any]:
     return {"id": question, "conversations": turns}
 
 
+def turned(question: str) -> dict[str, Any]:
+    """The list of turns before all that is no text."""
+    return {"conversations": talk(question)["conversations"], "more": {"score": [1]}}
+
+
 THREE = [asked("一"), talk("二"), asked("three")]
 QUESTIONS = ["一", "二", "three"]
 Read = Callable[[str | bytes], list[Dialogue | Bad]]
@@ -65,6 +70,10 @@ FORMS = {
     "an object with a list": '{"version": "1", "n": -2.5, "data": ' + dumped() + ', "more": [1]}',
     "the same over many lines": json.dumps({"data": THREE}, indent=1),
     "objects over many lines": "\n".join(json.dumps(record, indent=2) for record in THREE),
+    "the same, tools first": "\n".join(
+        json.dumps({"tools": [{"name": "f"}], **talk(q)}, indent=2) for q in QUESTIONS
+    ),
+    "the same, turns first": "\n".join(json.dumps(turned(q), indent=2) for q in QUESTIONS),
     "a list in ASCII": dumped(ascii_only=True),
 }
 
@@ -72,6 +81,12 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_the_form_of_a_file_is_told_by_its_content(read: Read, form: str) -> None:
     assert questions(read(FORMS[form])) == QUESTIONS
+
+
+def test_an_object_over_many_lines_is_one_record(read: Read) -> None:
+    found = read(json.dumps(talk("一"), indent=2))
+    assert questions(found) == ["一"]
+    assert lines(found) == [(1, 1)]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030"])

@@ -1,7 +1,9 @@
 """Samples are made once of the same files, lie in files, and are the same for every process."""
 
 import json
-from collections.abc import Sequence
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,26 @@ def test_no_good_record_is_told_with_the_faults(place: Place) -> None:
 def test_a_missing_file_is_told(place: Place) -> None:
     with pytest.raises(StartError, match=r"none.jsonl cannot be read: No such file"):
         place.again("none.jsonl")
+
+
+def test_a_cache_without_room_is_told(place: Place) -> None:
+    long = {"instruction": "你好", "output": "你好！" * 300}
+    (place.folder / "longer.jsonl").write_text(json.dumps(long), encoding="utf-8")
+    place.samples([ASKED])
+    with no_file_larger(1000), pytest.raises(StartError, match=r"cannot be written below .*cache"):
+        place.again("longer.jsonl")
+    assert len(list((place.folder / "cache").glob("samples-*"))) == 1
+
+
+@contextmanager
+def no_file_larger(size: int) -> Iterator[None]:
+    """As on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Second:

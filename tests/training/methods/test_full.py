@@ -1,9 +1,11 @@
 """Full fine-tuning: all weights learn, and come out as a model that is served."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from support.families import SHAPE
 from support.lessons import (
     learn,
     learned,
@@ -14,7 +16,7 @@ from support.lessons import (
     whole_state,
 )
 from support.tiny import byte_level_tokenizer, random_model, save_tiny, tiny_config
-from transformers import AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from danlu.adapters.models.chatglm.config import NATIVE
 from danlu.adapters.models.loading import load_model
@@ -69,6 +71,25 @@ def test_another_family_comes_out_as_it_went_in(tmp_path: Path, tied: bool) -> N
     assert again.tokenizer.get_vocab() == byte_level_tokenizer().get_vocab()
     for name, weights in again.model.state_dict().items():
         assert torch.equal(weights, state[f"model.{name}"]), name
+
+
+def test_what_lies_in_the_files_and_is_not_trained_comes_out_too(tmp_path: Path) -> None:
+    experts = {"n_routed_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+    shape: dict[str, Any] = {**SHAPE, **experts, "head_dim": 8, "first_k_dense_replace": 0}
+    model = random_model(CONFIG_MAPPING["glm4_moe"](**shape))
+    for table in model.buffers():
+        if not table.any():
+            table.uniform_()
+    model.save_pretrained(tmp_path / "base")
+    byte_level_tokenizer().save_pretrained(tmp_path / "base")
+    loaded = load_model(tmp_path / "base", "cpu")
+    base = base_of(tmp_path / "base", loaded.model, loaded.tokenizer)
+    before = {name: weights.clone() for name, weights in loaded.model.state_dict().items()}
+    learner = Full().learner(loaded.model)
+    assert len(trained_parameters(learner)) < len(before)
+    Full().write(trained_parameters(learner), base, tmp_path / "out")
+    again = load_model(tmp_path / "out", "cpu").model.state_dict()
+    assert all(torch.equal(again[name], weights) for name, weights in before.items())
 
 
 def test_what_is_written_is_known_as_a_chatglm(tmp_path: Path) -> None:

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from danlu.adapters.models.weight_only.kernel import Kernel, kernel_for
 from danlu.adapters.models.weight_only.linear import WeightOnlyLinear, packed_linear
 from danlu.adapters.models.weight_only.rows import GROUP, Rows, rounded
-from danlu.training.methods import packed
 from danlu.training.methods.packed import TrainableInt4
 
 KERNEL = TrainableInt4()
 
 
-def layers(rows: int, groups: int, seed: int = 0) -> tuple[nn.Linear, WeightOnlyLinear]:
+def layers(
+    rows: int, groups: int, kernel: TrainableInt4 = KERNEL
+) -> tuple[nn.Linear, WeightOnlyLinear]:
     """The dense layer whose weight the packed one has, rounded; and that one."""
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(0)
     dense = nn.Linear(groups * GROUP, rows).requires_grad_(False)
     integers = rounded(dense.weight, 4, torch.float32)
-    layer = packed_linear(dense, integers, KERNEL, torch.float32)
+    layer = packed_linear(dense, integers, kernel, torch.float32)
     dense.weight.copy_(integers.dense())
     return dense, layer
 
@@ -41,14 +42,9 @@ def test_any_product_and_gradient_is_the_dense_layers(
     rows: int, groups: int, tokens: int, piece: int
 ) -> None:
     """In pieces of any size."""
-    dense, layer = layers(rows, groups)
+    dense, layer = layers(rows, groups, TrainableInt4(piece))
     x, back = torch.randn(2, tokens, groups * GROUP), torch.randn(2, tokens, rows)
-    whole = packed.PIECE
-    packed.PIECE = piece
-    try:
-        found = result(layer, x, back)
-    finally:
-        packed.PIECE = whole
+    found = result(layer, x, back)
     for one, expected in zip(found, result(dense, x, back), strict=True):
         assert torch.allclose(one, expected, atol=1e-5)
 

@@ -229,6 +229,10 @@ def test_models_that_no_prefix_can_go_before_are_refused() -> None:
     mistral = MistralConfig(**small, num_key_value_heads=2, sliding_window=4, intermediate_size=8)
     with pytest.raises(StartError, match="MistralForCausalLM has sliding_window=4, where a text"):
         PTuning().learner(random_model(mistral))
+    own: Any = random_model(tiny_config())
+    own._supports_sdpa = False
+    with pytest.raises(StartError, match="LlamaForCausalLM has an attention of its own"):
+        PTuning().learner(own)
     bloom = BloomConfig(hidden_size=8, n_layer=1, n_head=2, vocab_size=16)
     with pytest.raises(StartError, match="BloomForCausalLM has an attention of its own"):
         PTuning().learner(random_model(bloom))

@@ -1,15 +1,19 @@
 """What a training of one process begins with; several are in test_two_processes."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from support.glm import save_glm
-from support.ranks import In, Plain, alone, settings, whole
+from support.glm import PADDED, save_glm, vocab_file
+from support.ranks import In, Plain, alone, batch, settings, whole
+from support.tiny_glm import quantised
 
 from danlu.adapters.errors import StartError
+from danlu.adapters.models.weight_only.linear import WeightOnlyLinear
 from danlu.training.learner import trained_parameters
+from danlu.training.methods.lora import Lora
 from danlu.training.parallel.gathering import gathered
 from danlu.training.parallel.launch import Place, Ranks
 from danlu.training.parallel.loading import begin
@@ -38,6 +42,17 @@ def test_what_stays_as_it_is_is_held_in_what_is_computed_in(folder: Path) -> Non
         name for name in formats if "q_proj" in name
     }
     assert set(formats.values()) == {torch.float32, torch.bfloat16}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_checkpoint_of_integers_is_dense_and_has_gradients(bits: int, tmp_path: Path) -> None:
+    quantised(tmp_path / "model", bits, vocabulary=PADDED)
+    shutil.copyfile(vocab_file(), tmp_path / "model" / "tokenizer.model")
+    learner = begin(settings(tmp_path), alone(), Lora(), In(torch.bfloat16)).learner
+    with torch.autocast("cpu", torch.bfloat16):
+        learner(batch(0, alone())).backward()
+    assert all(p.grad is not None for p in trained_parameters(learner).values())
+    assert not any(isinstance(layer, WeightOnlyLinear) for layer in learner.modules())
 
 
 def test_one_process_says_that_it_shards_nothing(
