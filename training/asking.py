@@ -10,6 +10,7 @@ from ..adapters.errors import StartError
 from ..adapters.host.settings import flag_name, given_settings
 from ..adapters.models.checkpoint import checkpoint_at
 from .flags import IDLE, OFF, REFUSED
+from .parallel.plan import plan_of
 from .settings import PREFIX, TrainingSettings
 
 LORAS = ("lora", "qlora")
@@ -52,10 +53,12 @@ def asked(
         as_transformers=True,
     )
     method, notes = _method(settings, given)
-    settings = _plain(replace(settings, method=method), given)
+    saving, more = _saving(settings, given)
+    settings = _plain(replace(settings, method=method, save_strategy=saving), given)
+    plan_of(settings.fsdp)
     for wrong in _contradictions(settings, given):
         raise StartError(wrong)
-    return Asked(settings, [*notes, *_idle(settings, given)], given)
+    return Asked(settings, [*notes, *more, *_idle(settings, given)], given)
 
 
 def check_files(settings: TrainingSettings, find: Callable[[str], object] = find_spec) -> None:
@@ -87,6 +90,13 @@ def _method(settings: TrainingSettings, given: Mapping[str, str]) -> tuple[str, 
     if "method" not in given and flags:
         return "lora", [f"{spelled(flags[0])} asks for --method lora"]
     return settings.method, []
+
+
+def _saving(settings: TrainingSettings, given: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Transformers saves by steps where nothing is said, so its --save_steps stands alone."""
+    if "save_steps" in given and "save_strategy" not in given:
+        return "steps", ["--save_steps asks for --save_strategy steps"]
+    return settings.save_strategy, []
 
 
 def _plain(settings: S, given: Mapping[str, str]) -> S:
@@ -121,11 +131,24 @@ def _contradictions(wish: TrainingSettings, given: Mapping[str, str]) -> Iterato
         yield "--fp16 True and --bf16 True exclude each other; give the one that the device has"
     if wish.num_train_epochs == 0 and wish.max_steps == 0:
         yield "--num_train_epochs 0 trains nothing; give more, or --max_steps"
+    yield from _optimiser(wish)
     if wish.method not in LORAS:
         yield from _strange(wish, given, OF_LORA, "lora")
     if wish.method != "ptuning":
         yield from _strange(wish, given, OF_PTUNING, "ptuning")
     yield from _evaluation(wish)
+
+
+def _optimiser(wish: TrainingSettings) -> Iterator[str]:
+    for name in ("adam_beta1", "adam_beta2"):
+        if getattr(wish, name) == 1:
+            yield f"--{name} wants less than 1: with 1 no gradient counts"
+    for name in ("warmup_steps", "warmup_ratio"):
+        if wish.lr_scheduler_type == "constant" and getattr(wish, name):
+            yield (
+                f"--lr_scheduler_type constant has no warm-up, and --{name} is "
+                f"{getattr(wish, name):g}; give constant_with_warmup, or leave it out"
+            )
 
 
 def _missing(wish: TrainingSettings) -> Iterator[str]:
@@ -183,8 +206,19 @@ def _best(wish: TrainingSettings) -> Iterator[str]:
 
 def _idle(wish: TrainingSettings, given: Mapping[str, str]) -> list[str]:
     notes = [f"{spelled(flag)} changes nothing: {IDLE[flag]}" for flag in given if flag in IDLE]
-    if wish.eval_data_path and wish.eval_strategy == "no":
-        notes.append("--eval_data_path changes nothing: --eval_strategy is no")
+    needed = {
+        "eval_data_path": (wish.eval_strategy != "no", "--eval_strategy is no"),
+        "eval_steps": (wish.eval_strategy == "steps", f"--eval_strategy is {wish.eval_strategy}"),
+        "save_steps": (wish.save_strategy == "steps", f"--save_strategy is {wish.save_strategy}"),
+        "early_stopping_threshold": (
+            wish.early_stopping_patience,
+            "--early_stopping_patience is 0",
+        ),
+        "logging_dir": ("tensorboard" in wish.report_to, "--report_to tensorboard is not given"),
+    }
+    for name, (counts, why) in needed.items():
+        if name in given and not counts:
+            notes.append(f"--{name} changes nothing: {why}")
     return notes
 
 

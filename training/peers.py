@@ -1,5 +1,7 @@
 """The processes that train together, as one of them sees them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from ..adapters.errors import StartError
@@ -41,3 +43,14 @@ class Alone:
 
     def wait(self) -> None:
         return None
+
+
+@contextmanager
+def alike(peers: Peers) -> Iterator[None]:
+    """A StartError that all processes come to in the same way is the first one's to say."""
+    try:
+        yield
+    except StartError as exc:
+        if peers.first:
+            raise
+        raise Repeated(str(exc)) from exc

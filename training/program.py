@@ -11,6 +11,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ..adapters.devices.device import device_named
+from ..adapters.errors import StartError
 from .asking import Asked
 from .course.loop import Course, End, Outcome, train as go_through
 from .course.optimiser import optimiser_for
@@ -23,7 +24,8 @@ from .parallel.checkpoints import Checkpoints, Trained
 from .parallel.folders import name_of, to_resume
 from .parallel.launch import Ranks, joined
 from .parallel.loading import Begun, begin
-from .parallel.resuming import facts_of, resume
+from .parallel.resuming import facts_of, resume, with_known_best
+from .peers import alike
 from .progress import Progress
 from .run.environment import environment
 from .run.folder import RunFolder, command_line, written
@@ -51,6 +53,7 @@ def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[
         _allow_tf32(settings, ranks.device)
         data = supply(settings, ranks, samples_root(environ))
         run = Run(settings, ranks, data)
+        ranks.by_first(lambda: place.clear(settings))
         at = run.go_on()
         command = command_line(argv, environ)
         ranks.by_first(lambda: _record(settings, ranks, command, data))
@@ -61,7 +64,11 @@ def _record(settings: TrainingSettings, ranks: Ranks, command: str, data: Supply
     """What this run is, now that it can begin."""
     folder = RunFolder(Path(settings.output_dir))
     folder.begin(settings, command, environment(_name(ranks.device), ranks.count))
-    data.report.write(folder.path)
+    try:
+        for name, report in data.reports.items():
+            report.write(folder.path, name)
+    except OSError as exc:
+        raise StartError(f"cannot write to {str(folder.path)!r}: {exc.strerror}") from exc
 
 
 def _allow_tf32(settings: TrainingSettings, device: torch.device) -> None:
@@ -110,7 +117,9 @@ class Run:
         if checkpoint is None:
             return Progress()
         student = self._student
-        return resume(checkpoint, student.learner, student.optimiser, self._ranks, self._facts)
+        at = resume(checkpoint, student.learner, student.optimiser, self._ranks, self._facts)
+        best = self._settings.load_best_model_at_end
+        return with_known_best(at, out, self._ranks) if best else at
 
     def go_through(self, at: Progress) -> None:
         """Train, put the result where it is served from, and say how it was."""
@@ -118,7 +127,7 @@ class Run:
         first = self._ranks.first
         heard = telling(self._settings, account, time.monotonic) if first else nullcontext(NOBODY)
         say = log.warning if first else log.info
-        with heard as listener, Interruption(say) as interrupted:
+        with heard as listener, Interruption(say) as interrupted, alike(self._ranks):
             outcome = go_through(
                 Course(
                     self._settings,

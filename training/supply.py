@@ -1,11 +1,11 @@
-"""What a training reads: samples to learn, samples to evaluate on, and the report on both."""
+"""What a training reads: samples to learn, samples to evaluate on, and the reports on both."""
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapters.models.tokenizers import tokenizer_at
-from .data.report import Report
+from .data.report import BAD_FILE, Report
 from .data.store import Tokenised, samples_of
 from .parallel.launch import Ranks
 from .peers import Alone
@@ -14,25 +14,37 @@ from .settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
+BAD_EVALUATION = "bad-evaluation-records.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class Supply:
     samples: Samples
     evaluation: Samples | None
-    report: Report
+    reports: dict[str, Report]  # by what the file of bad records is called
 
 
 def supply(settings: TrainingSettings, ranks: Ranks, root: Path) -> Supply:
     """Tokenised by the first process, below `root`, and read by all; raises StartError in all."""
-    ranks.by_first(lambda: _both(settings, root))
+    ranks.by_first(lambda: _made(settings, root))
     data, evaluation = _both(settings, root)
+    reports = {BAD_FILE: data.report}
     for line in data.report.lines:
         log.info("%s", line)
     if evaluation is not None:
-        return Supply(data.samples, evaluation.samples, data.report)
+        for line in evaluation.report.lines:
+            log.info("evaluation: %s", line)
+        return Supply(
+            data.samples, evaluation.samples, {**reports, BAD_EVALUATION: evaluation.report}
+        )
     if settings.eval_share:
-        return Supply(*data.split(settings.eval_share, settings.seed), data.report)
-    return Supply(data.samples, None, data.report)
+        return Supply(*data.split(settings.eval_share, settings.seed), reports)
+    return Supply(data.samples, None, reports)
+
+
+def _made(settings: TrainingSettings, root: Path) -> None:
+    """Nothing is handed round: the others find the files."""
+    _both(settings, root)
 
 
 def _both(settings: TrainingSettings, root: Path) -> tuple[Tokenised, Tokenised | None]:

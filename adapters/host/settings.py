@@ -7,7 +7,8 @@
     settings = settings_from(ControllerSettings, argv, os.environ, "DANLU_CONTROLLER_")
 
 A flag wins over a variable, a variable over the default. Unambiguous prefixes of flags are
-accepted (FastChat's documentation relies on them). A value that does not parse, or lies out of
+accepted (FastChat's documentation relies on them). A list's flag that is given again adds to it; of
+any other the last counts. A value that does not parse, or lies out of
 range, is a `StartError`; so is a flag of another program's that this one knows but cannot honour.
 """
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+WHOLE = "\0"  # between texts that may hold anything; no argument or variable can hold it
 
 
 def knob(
@@ -36,11 +38,13 @@ def knob(
     high: float | None = None,
     env: Sequence[str] = (),
     aliases: Sequence[str] = (),
+    whole: bool = False,
 ) -> Any:
     """A field of a settings dataclass.
 
     `choices` are the legal words, `low` and `high` the inclusive bounds of a number, `env` further
-    variable names (FastChat's) beside the prefixed one, `aliases` further spellings of the flag.
+    variable names (FastChat's) beside the prefixed one, `aliases` further spellings of the flag. A
+    list's texts are cut at commas, unless it is of `whole` ones, each with a flag to itself.
     """
     metadata = {
         "help": help,
@@ -49,6 +53,7 @@ def knob(
         "high": high,
         "env": tuple(env),
         "aliases": tuple(aliases),
+        "by": WHOLE if whole else ",",
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -111,7 +116,9 @@ def given_settings(
         several = "*" if as_transformers else "?"
         parser.add_argument(flag, nargs=several, dest=flag, help=argparse.SUPPRESS)
     words = [_hyphened(word) for word in argv] if as_transformers else list(argv)
-    given = {name: _joined(value) for name, value in vars(parser.parse_args(words)).items()}
+    by = {field.name: field.metadata["by"] for field in fields(cls)}
+    parsed = vars(parser.parse_args(words)).items()
+    given = {name: _joined(value, by.get(name, ",")) for name, value in parsed}
     said = {name: value for name, value in given.items() if name.startswith("--")}
     for flag, reason in (refused or {}).items():
         if flag in said and said[flag].lower() not in (off or {}).get(flag, ()):
@@ -121,7 +128,8 @@ def given_settings(
         text, origin = _spelled(field, given, environ, prefix)
         if text is not None:
             said[field.name] = text
-            values[field.name] = _checked(field, _convert(kinds[field.name], text, origin), origin)
+            value = _convert(kinds[field.name], text, origin, by[field.name])
+            values[field.name] = _checked(field, value, origin)
     return cls(**values), said
 
 
@@ -133,10 +141,10 @@ def _hyphened(word: str) -> str:
     return flag.replace("_", "-") + equals + value
 
 
-def _joined(value: str | list[str] | None) -> str:
+def _joined(value: str | list[str] | None, by: str) -> str:
     """What stood behind a flag; a flag alone says true."""
     if isinstance(value, list):
-        return ",".join(value) if value else "true"
+        return by.join(value) if value else "true"
     return "true" if value is None else value
 
 
@@ -184,9 +192,17 @@ def _parser(
             parser.add_argument(*names, nargs="?", const="true", metavar="BOOL", **shared)
         else:
             metavar = "|".join(field.metadata["choices"]) or _metavar(kinds[field.name])
-            nargs = several if get_origin(kinds[field.name]) is tuple else None
-            parser.add_argument(*names, metavar=metavar, nargs=nargs, **shared)
+            if get_origin(kinds[field.name]) is tuple:
+                whole = field.metadata["by"] == WHOLE
+                metavar = "TEXT" if whole else metavar
+                shared |= _adding(None if whole else several)
+            parser.add_argument(*names, metavar=metavar, **shared)
     return parser
+
+
+def _adding(several: str | None) -> dict[str, Any]:
+    """How argparse is told that a flag adds to what it has; `several` values may follow one."""
+    return {"action": "extend", "nargs": several} if several else {"action": "append"}
 
 
 def _spelled(
@@ -200,12 +216,12 @@ def _spelled(
     return None, ""
 
 
-def _convert(kind: Any, text: str, origin: str) -> Any:
+def _convert(kind: Any, text: str, origin: str, by: str = ",") -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         (kind,) = (k for k in get_args(kind) if k is not type(None))
         return None if text == "" else _convert(kind, text, origin)
     if get_origin(kind) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(part.strip() for part in text.split(by) if part.strip())
     if kind is bool:
         return _truth(text, origin)
     try:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...adapters.errors import BadRequest, StartError
+from ...adapters.errors import ServeError, StartError
 from ...adapters.host import logs
 from ...adapters.host.settings import knob, knob_of, settings_from
 from ...adapters.models.checkpoint import CONFIG, read_json
@@ -33,7 +33,7 @@ class CompareSettings:
 
     model_path: str = knob_of(WorkerSettings, "model_path")
     tuned: str = knob("", "directory of the model or adapter that was trained; required")
-    question: str = knob("", "one question")
+    question: tuple[str, ...] = knob((), "a question; once more for another one", whole=True)
     questions: str = knob("", "file of questions: a line each, or records as for a training")
     count: int = knob(10, "questions of the file that are asked, the first ones", low=1)
     max_new_tokens: int = knob(256, "tokens of an answer at most", low=1)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     )
     if not (settings.model_path and settings.tuned):
         raise StartError("give --model-path DIR, the model, and --tuned DIR, what was made of it")
-    asked = _asked(settings)
+    asked = questions_of(settings)
     base, tuned = worker_of(settings, settings.model_path), Path(settings.tuned)
     adapter = holds_adapter(tuned)
     other = base if adapter else worker_of(settings, settings.tuned)
@@ -70,8 +70,9 @@ def main(argv: Sequence[str]) -> None:
     Console().print(table(asked, before, after))
 
 
-def _asked(settings: CompareSettings) -> list[Question]:
-    asked = [Question(settings.question)] if settings.question else []
+def questions_of(settings: CompareSettings) -> list[Question]:
+    """Those that are given, then the file's; raises StartError without any."""
+    asked = [Question(text) for text in settings.question]
     if settings.questions:
         asked += questions_in(Path(settings.questions), settings.count)
     if not asked:
@@ -122,7 +123,10 @@ def _with_adapter(
     try:
         if engine.adapters is None:
             raise StartError(f"{worker.model_path} does not suit the engine that serves adapters")
-        engine.adapters.load(ADAPTER, path).result()
+        try:
+            engine.adapters.load(ADAPTER, path).result()
+        except ServeError as exc:
+            raise StartError(f"{path} cannot be put beside {worker.model_path}: {exc}") from exc
         tuned = replace(wishes, model=f"{BASE}:{ADAPTER}")
         return answers(engine, asked, wishes), answers(engine, asked, tuned)
     finally:
@@ -139,7 +143,7 @@ def answers(engine: AnyEngine, asked: Sequence[Question], wishes: Wishes) -> lis
 def _answer(speaker: EngineSpeaker, question: Question) -> str:
     try:
         return "".join(speaker.answer([Message(role="user", content=question.text)]))
-    except BadRequest as exc:
+    except ServeError as exc:
         raise StartError(f"{question.text[:40]!r} cannot be asked: {exc}") from exc
 
 

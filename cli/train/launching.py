@@ -9,6 +9,7 @@ from ...adapters.errors import StartError
 from ...adapters.host.settings import knob
 from ...training.asking import asked, spelled
 from ...training.settings import TrainingSettings
+from .several import PROCESSES
 
 MODULE = "danlu.training"
 OURS = ("num_gpus",)
@@ -52,5 +53,5 @@ def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     wish = asked(TrainSettings, argv, environ, prog="danlu train")
     flags = [f"{spelled(name)}={text}" for name, text in wish.given.items() if name not in OURS]
     processes = wish.settings.num_gpus
-    several = [*TORCHRUN, f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    several = [*TORCHRUN, f"{PROCESSES}{processes}", "-m"] if processes > 1 else []
     return [sys.executable, "-m", *several, MODULE, *flags]

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 # Seconds that processes get to end after a signal: a checkpoint of a large model takes minutes.
 PATIENCE = "300"
+PROCESSES = "--nproc-per-node="
 SPOKEN = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # statuses of those who said why they end
 
 
 def main(argv: Sequence[str]) -> int:
     """Imports torch; the exit status is that of the first process that failed."""
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", PATIENCE)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun's own choice, said in many words
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads(argv, cores())))  # torchrun's choice is 1
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # torchrun's; processes speak for themselves
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -30,6 +31,18 @@ def main(argv: Sequence[str]) -> int:
     except SignalException as exc:
         return 128 + int(exc.sigval)
     return 0
+
+
+def cores() -> int:
+    """Those that this process may use, where the system tells."""
+    asked = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(asked(0)) if asked else os.cpu_count() or 1
+
+
+def threads(argv: Sequence[str], cores: int) -> int:
+    """Of each process: its part of the cores."""
+    (count,) = (word.partition("=")[2] for word in argv if word.startswith(PROCESSES))
+    return max(1, cores // int(count))
 
 
 def status_of(rank: int, ended: int) -> int:

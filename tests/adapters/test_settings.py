@@ -61,6 +61,32 @@ def test_a_list_is_separated_by_commas() -> None:
     assert settings("--model-names", "a, b,").model_names == ("a", "b")
 
 
+def test_a_list_that_is_given_again_is_added_to() -> None:
+    assert settings("--model-names", "a", "--model_names", "b,c").model_names == ("a", "b", "c")
+    assert as_transformers("--model_names", "a", "b", "--model-names", "c")[0].model_names == (
+        "a",
+        "b",
+        "c",
+    )
+    assert settings("--port", "5", "--port", "6").port == 6
+
+
+def test_whole_texts_are_not_cut_and_have_a_flag_each() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Asking:
+        """For one test."""
+
+        question: tuple[str, ...] = knob((), "questions", whole=True)
+
+    def asked(*argv: str, **environ: str) -> tuple[str, ...]:
+        return settings_from(Asking, argv, environ, "DANLU_", as_transformers=True).question
+
+    assert asked("--question", "Who, or what?", "--question=a_b\n") == ("Who, or what?", "a_b")
+    assert asked(DANLU_QUESTION="Who, or what?") == ("Who, or what?",)
+    with pytest.raises(StartError, match="unrecognized arguments: or"):
+        asked("--question", "who", "or", "what")
+
+
 def test_an_optional_value_may_be_given_or_emptied() -> None:
     assert settings("--seed", "3").seed == 3
     assert settings("--seed", "").seed is None

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from danlu.adapters.errors import StartError
-from danlu.training.learner import Batch, Learner, trained_parameters
+from danlu.training.learner import Batch, Learner, recompute_layers, trained_parameters
 from danlu.training.methods.choice import method_for
 from danlu.training.parallel.checkpoints import Checkpoints, Trained
 from danlu.training.parallel.folders import name_of
@@ -182,10 +182,10 @@ def looked_at(learner: Learner, ranks: Ranks) -> dict[str, Any]:
         "told": ranks.told(f"from {ranks.rank}"),
     }
     model: Any = learner.model
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute_layers(learner)
     learner.train()
     found["gradients, computed twice"] = gradients(learner, ranks)
-    model.gradient_checkpointing_disable()
+    model.activation_checkpointing_disable()
     learner.eval()
 
     def fail() -> None:
@@ -240,7 +240,12 @@ def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     half = begin(told, ranks, Plain("q_proj", True), In(torch.bfloat16)).learner
     before = whole(half, ranks)
     losses = [step(0, half, adam(half), ranks) for _ in range(2)]
-    found["mixed"] = {"before": before, "after": whole(half, ranks), "losses": losses}
+    found["mixed"] = {
+        "before": before,
+        "after": whole(half, ranks),
+        "losses": losses,
+        "tables": dict(half.named_buffers()),
+    }
     yield found
 
 

@@ -102,6 +102,8 @@ def test_hyphens_are_the_same_flags() -> None:
         ("--resume_from_checkpoint O/checkpoint-2", "resume_from_checkpoint", "O/checkpoint-2"),
         ("--tf32 True", "tf32", True),
         ("--run_name tango", "run_name", "tango"),
+        ("--save_steps 5", "save_strategy", "steps"),
+        ("--data_path E", "data_path", ("D", "E")),
     ],
 )
 def test_other_words_for_a_setting(flags: str, field: str, value: object) -> None:
@@ -124,6 +126,8 @@ def test_a_variable_counts_as_a_flag_does() -> None:
         "--local_rank -1",
         "--lora_bias none --method lora",
         "--metric_for_best_model eval_loss",
+        "--lr_scheduler_type constant --warmup_ratio 0",
+        "--save_strategy steps --save_steps 5",
     ],
 )
 def test_what_asks_for_nothing_is_let_through(flags: str) -> None:
@@ -136,6 +140,14 @@ def test_what_asks_for_nothing_is_let_through(flags: str) -> None:
         ("--dataloader_num_workers 4", "--dataloader_num_workers changes nothing: samples are"),
         ("--cache_dir X", "--cache_dir changes nothing"),
         ("--eval_data_path E", "--eval_data_path changes nothing: --eval_strategy is no"),
+        ("--eval_steps 5", "--eval_steps changes nothing: --eval_strategy is no"),
+        ("--save_steps 5", "--save_steps asks for --save_strategy steps"),
+        (
+            "--save_steps 5 --save_strategy epoch",
+            "--save_steps changes nothing: --save_strategy is epoch",
+        ),
+        ("--logging_dir L", "--logging_dir changes nothing: --report_to tensorboard is not given"),
+        ("--early_stopping_threshold 1", "--early_stopping_threshold changes nothing: --early_"),
         ("--lora_alpha 32", "--lora_alpha asks for --method lora"),
     ],
 )
@@ -169,6 +181,13 @@ def test_what_changes_nothing_or_something_else_is_told(flags: str, note: str) -
         ("--method ptuning --q_lora True", "--q_lora True and --method ptuning exclude"),
         ("--device npu --use_cpu True", "--use_cpu True and --device npu exclude each other"),
         ("--train_sampling_strategy random --group_by_length True", "exclude each other"),
+        ("--fsdp 'hybrid_shard auto_wrap'", "--fsdp hybrid_shard is not supported"),
+        (
+            "--lr_scheduler_type constant --warmup_ratio 0.03",
+            "constant has no warm-up, and --warmup_ratio is 0.03; give constant_with_warmup",
+        ),
+        ("--lr_scheduler_type constant --warmup_steps 9", "--warmup_steps is 9; give constant_wi"),
+        ("--adam_beta1 1", "--adam_beta1 wants less than 1"),
         ("--deepspeed playground/zero2.json", '--deepspeed is not supported: give --fsdp "full_'),
         ("--push_to_hub", "--push-to-hub is not supported: nothing is sent anywhere"),
         ("--report_to wandb", "wants one of none, tensorboard, not 'wandb'"),

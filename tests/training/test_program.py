@@ -81,7 +81,7 @@ def test_a_run_leaves_what_it_was_and_what_it_made(
     assert "2 of 3 records make 2 samples" in said.err
     assert {path.name for path in (out / "run").glob("[!.]*")} == {
         *("settings.json", "environment.json", "log.jsonl", "curves.png", "summary.json"),
-        "bad-records.jsonl",
+        *("bad-records.jsonl", "bad-evaluation-records.jsonl"),
     }
     assert (out / "adapter_model.safetensors").is_file()
     losses = _losses(out)

@@ -35,6 +35,5 @@ def look_at_packing(student: Student, samples: Samples) -> None:
 
 
 def _loss(student: Student, row: Row) -> float:
-    student.learner.train(False)
-    with torch.no_grad():
+    with student.examined():
         return float(student.losses(collate([row])))

@@ -1,11 +1,14 @@
 """The model in the middle of its training: gradients, their length, one change of the weights."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -36,6 +39,23 @@ class Student:
         with precision.autocast(self.device):
             loss: Tensor = self.learner(on(batch, self.device))
         return loss
+
+    @contextmanager
+    def examined(self) -> Iterator[None]:
+        """Losses that are taken inside are only looked at: nothing is dropped, nothing learned.
+
+        A forward pass gathers weights that are dealt out, and some stay whole, and cast, until a
+        backward pass. None comes here, so they are dealt out again: a checkpoint is next.
+        """
+        self.learner.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.learner.train()
+            for module in self.learner.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
 
     def learn(self, batch: Batch, factor: float) -> Tensor:
         """Add to the gradients those of the batch's summed loss times `factor`; the sum itself.

@@ -92,11 +92,11 @@ class Report:
         lines += [f"too long, without {what}: {n} samples" for what, n in cuts.items() if n]
         return lines + bad_lines(counts)
 
-    def write(self, folder: Path) -> Path | None:
+    def write(self, folder: Path, name: str = BAD_FILE) -> Path | None:
         """Every bad record, one JSON object a line, in a file in `folder`; None if none is bad."""
         if not self.counts.bad:
             return None
-        return Path(shutil.copyfile(self._bad, folder / BAD_FILE))
+        return Path(shutil.copyfile(self._bad, folder / name))
 
 
 def bad_lines(counts: Counts) -> list[str]:

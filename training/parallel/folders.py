@@ -12,12 +12,16 @@ from pathlib import Path
 from ...adapters.errors import StartError
 
 NAME = re.compile(r"checkpoint-(\d+)")
-HIDDEN = re.compile(r"\.(checkpoint-\d+|final)\.(making|going)")
+# What is written into one in the making is itself made beside it: its name is hidden twice.
+HIDDEN = re.compile(r"\.?\.(checkpoint-\d+|final)\.(making|going)(\.making)?")
 STATE = "training"  # what in a checkpoint only a training reads
 PROGRESS = "progress.json"  # in STATE
 # Of these one, if any, tells a worker what the directory is; it is removed first and put last.
 ANNOUNCING = ("config.json", "adapter_config.json")
-WEIGHTS = re.compile(r".*\.(safetensors|bin)(\.index\.json)?")
+# A model's or an adapter's, whole or in pieces; what else is called so is the user's own.
+WEIGHTS = re.compile(
+    r"(model|pytorch_model|adapter_model)(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
+)
 
 
 def name_of(step: int) -> str:
@@ -106,5 +110,8 @@ def put(made: Path, out: Path) -> None:
         if old.name in ANNOUNCING or (WEIGHTS.fullmatch(old.name) and old.is_file()):
             old.unlink(missing_ok=True)
     for file in sorted(made.iterdir(), key=lambda file: file.name in ANNOUNCING):
-        file.rename(out / file.name)
+        there = out / file.name
+        if file.is_dir() and there.is_dir():  # a tokenizer's further templates lie in one
+            shutil.rmtree(there)
+        file.rename(there)
     made.rmdir()

@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from ...adapters.devices.device import Device, device_named, present
+from ...adapters.devices.explain import told
+from ...adapters.devices.fault import Fault
 from ...adapters.errors import StartError
 from ..peers import Repeated
 
@@ -164,17 +166,18 @@ class Ranks:
 def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
     """This process among its peers, its thread bound to its device, until the block ends.
 
-    Raises StartError for what torchrun or --device name and is not there, and if another process
-    ends before its time or does not answer for `ddp_timeout` seconds.
+    Raises StartError for what torchrun or --device name and is not there, if another process ends
+    before its time or does not answer for `ddp_timeout` seconds, and if the device fails.
     """
     place = place_in(environ)
     device = device_named(device_name(place, settings, present))
     _bind(device)
     its = torch.device(device.name)
     if place.count == 1:
-        yield Ranks(place, its, None)
+        with _of_device(device):
+            yield Ranks(place, its, None)
         return
-    with _in_one_sentence(place, settings.ddp_timeout):
+    with _of_device(device), _in_one_sentence(place, settings.ddp_timeout):
         dist.init_process_group(
             BACKENDS[its.type],
             rank=place.rank,
@@ -199,6 +202,29 @@ def _bind(device: Device) -> None:
     first.start()
     first.join()
     device.bind_thread()
+
+
+@contextmanager
+def _of_device(device: Device) -> Iterator[None]:
+    """What the device cannot do; what the program does wrong stays as it is."""
+    try:
+        yield
+    except Exception as exc:
+        fault = device.fault(exc)
+        if fault is None:
+            raise
+        log.debug("the device fails", exc_info=True)
+        why = (told(exc).splitlines() or ["no reason"])[0]
+        if fault is Fault.OUT_OF_MEMORY:
+            raise StartError(
+                f"{device.name} is out of memory ({why}); give a smaller "
+                "--per_device_train_batch_size and more --gradient_accumulation_steps, "
+                "--gradient_checkpointing True, or --fsdp full_shard in more processes"
+            ) from exc
+        raise StartError(
+            f"{device.name} answers nothing more: {why}; the same command goes on from the last "
+            "checkpoint"
+        ) from exc
 
 
 @contextmanager

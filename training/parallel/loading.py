@@ -6,7 +6,9 @@ holds a whole model, and a device holds one whole weight beside its parts.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +28,8 @@ from ...adapters.models.loading import LoadedModel, load_model
 from ..learner import Learner
 from ..settings import TrainingSettings
 from .launch import HOST, Ranks
-from .sharding import Plan, plan_of, said, shard, shards
+from .plan import Plan, plan_of
+from .sharding import said, shard, shards
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +102,16 @@ def begin(settings: TrainingSettings, ranks: Ranks, method: Method, precision: P
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the others must know to build the model that the first one read."""
+    """What the others must know to build the model that the first one read.
+
+    `formats` are its tensors' number formats by name: not all have the one that was asked for.
+    """
 
     kind: type[PreTrainedModel]
     config: Any
     generation: Any
     tokenizer: PreTrainedTokenizerBase
+    formats: dict[str, torch.dtype]
 
 
 def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel]) -> bool:
@@ -133,14 +140,23 @@ def _import_code(path: str) -> None:
 
 def _told(loaded: LoadedModel) -> Told:
     model: Any = loaded.model
-    return Told(type(model), model.config, model.generation_config, loaded.tokenizer)
+    formats = {name: tensor.dtype for name, tensor in _tensors(model)}
+    return Told(type(model), model.config, model.generation_config, loaded.tokenizer, formats)
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return chain(model.named_parameters(), model.named_buffers())
 
 
 def _without_memory(told: Told, dtype: torch.dtype) -> PreTrainedModel:
+    """Tables of rotary angles, for one, stay in float32: rounded, they turn far tokens wrongly.
+    What the read model does not have, since it is packed, is in `dtype`."""
     kind: Any = told.kind
     with torch.device("meta"):
         model = kind(told.config)
-    model.to(dtype)
+    for name, tensor in _tensors(model):
+        usual = dtype if tensor.is_floating_point() else tensor.dtype
+        tensor.data = tensor.data.to(told.formats.get(name, usual))
     model.train(False)
     model.requires_grad_(False)
     model.generation_config = told.generation

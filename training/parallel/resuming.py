@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ...adapters.errors import StartError
 from ..learner import Learner
 from ..progress import Progress
 from ..settings import TrainingSettings
-from .folders import PROGRESS, STATE
+from .folders import PROGRESS, STATE, is_whole, name_of
 from .launch import Ranks
 from .states import load_state
 
@@ -77,6 +77,19 @@ def resume(
     return at
 
 
+def with_known_best(at: Progress, run: Path, ranks: Ranks) -> Progress:
+    """`at`; without the best evaluation so far where the folder `run` has not its checkpoint, since
+    those weights cannot be taken in the end. Called by every process."""
+    if not at.best_step or ranks.by_first(lambda: is_whole(run / name_of(at.best_step))):
+        return at
+    if ranks.first:
+        log.warning(
+            "%s, the best one so far, is not in %s; the best of those to come is looked for",
+            *(name_of(at.best_step), run),
+        )
+    return replace(at, best_loss=None, best_step=0, worse=0)
+
+
 def read(checkpoint: Path) -> tuple[Progress, Facts]:
     """How far it was, and of what training; raises StartError."""
     file = checkpoint / STATE / PROGRESS
@@ -89,7 +102,8 @@ def read(checkpoint: Path) -> tuple[Progress, Facts]:
 
 def check(checkpoint: Path, before: Facts, now: Facts) -> None:
     """Raises StartError with the first thing that differs and matters."""
-    for name in sorted(before.settings.keys() | now.settings.keys()):
+    names = before.settings.keys() | now.settings.keys()
+    for name in sorted(names, key=lambda name: (name != "method", name)):  # it decides the others
         was, wanted = before.settings.get(name), now.settings.get(name)
         if was != wanted:
             raise StartError(

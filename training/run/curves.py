@@ -12,6 +12,7 @@ from ..progress import Evaluated, Measured, Progress
 from . import lines
 
 EVERY = 20.0  # seconds; a drawing takes about half of one
+PAUSE = 40  # times as long as a drawing took, at the least: of a million steps one takes seconds
 PARTS = 50  # of a run; over about one of them a loss is smoothed
 GIB = 2**30
 DRAWN = ("step", "loss", "learning_rate", "tokens", "seconds", "memory")
@@ -24,7 +25,7 @@ class Curves:
         self._path, self._log, self._clock = path, log, clock
         self.steps: list[lines.Line] = []
         self.evaluations: list[lines.Line] = []
-        self._drawn = clock()
+        self._due = clock() + EVERY
 
     def begun(self, at: Progress, steps: int) -> None:
         for line in lines.read(self._log, at.step) if at.step else []:
@@ -48,9 +49,12 @@ class Curves:
             self._draw()
 
     def _perhaps(self) -> None:
-        if self._clock() - self._drawn >= EVERY:
-            self._draw()
-            self._drawn = self._clock()
+        began = self._clock()
+        if began < self._due:
+            return
+        self._draw()
+        ended = self._clock()
+        self._due = ended + max(EVERY, PAUSE * (ended - began))
 
     def _draw(self) -> None:
         figure = figure_of(self.steps, self.evaluations)

@@ -32,6 +32,6 @@ class Log:
         self._append(lines.of_checkpoint(self._step, checkpoint.name))
 
     def _append(self, line: lines.Line) -> None:
-        # Opened anew each time: a log that was moved away or a full disk mends itself.
+        # Opened anew each time: where the log was moved away, another one begins.
         with self._path.open("a", encoding="utf-8") as file:
             file.write(lines.told(line))

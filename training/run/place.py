@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from ...adapters.errors import StartError
-from ..parallel.folders import checkpoints, is_whole, remove, sweep
+from ..parallel.folders import checkpoints, is_whole, remove, sweep, to_resume
 from ..settings import TrainingSettings
 from .folder import RunFolder
 
@@ -30,7 +30,7 @@ class Place:
         self._held.close()
 
     def claim(self, settings: TrainingSettings) -> None:
-        """Make it ready to begin in, or to go on; raises StartError where that would harm."""
+        """Make it ready to go on in; raises StartError where that, or to begin, would harm."""
         out = Path(settings.output_dir)
         folder = RunFolder(out)
         _check(settings, out, folder)
@@ -45,9 +45,22 @@ class Place:
             raise StartError(f"another training runs in --output_dir {out}; name another") from None
         except OSError as exc:  # a file system without locks
             log.info("%s cannot be locked: %s", out, exc.strerror)
-        if settings.overwrite_output_dir:
-            _clear(out, folder)
         sweep(out)
+
+    def clear(self, settings: TrainingSettings) -> None:
+        """Delete what an earlier run left, where that is asked for; its model goes when the new one
+        is there. Raises StartError."""
+        out = Path(settings.output_dir)
+        if not settings.overwrite_output_dir:
+            return
+        try:
+            for path in checkpoints(out):
+                remove(path)
+            for file in RunFolder(out).path.iterdir():
+                if file.name != LOCK and file.is_file():
+                    file.unlink()
+        except OSError as exc:
+            raise StartError(f"cannot delete {exc.filename}: {exc.strerror}") from exc
 
 
 def _check(settings: TrainingSettings, out: Path, folder: RunFolder) -> None:
@@ -56,6 +69,7 @@ def _check(settings: TrainingSettings, out: Path, folder: RunFolder) -> None:
     if out.resolve() == Path(settings.model_name_or_path).resolve():
         raise StartError(f"--output_dir {out} is the model to start from; name another directory")
     _check_strangers(out, folder)
+    _check_sources(settings, out)
     if not settings.overwrite_output_dir and (folder.path.exists() or checkpoints(out)):
         _check_earlier(settings, out, folder)
 
@@ -85,10 +99,16 @@ def _check_earlier(settings: TrainingSettings, out: Path, folder: RunFolder) -> 
     )
 
 
-def _clear(out: Path, folder: RunFolder) -> None:
-    """Of an earlier run; its model goes when the new one is there."""
-    for path in checkpoints(out):
-        remove(path)
-    for file in folder.path.iterdir():
-        if file.name != LOCK:
-            file.unlink()
+def _check_sources(settings: TrainingSettings, out: Path) -> None:
+    """What it begins with, or goes on from, is there, and stays there."""
+    wanted = settings.resume_from_checkpoint
+    checkpoint = to_resume(wanted, out)
+    sources = {"model_name_or_path": settings.model_name_or_path}
+    if checkpoint is not None and wanted != "auto":
+        sources["resume_from_checkpoint"] = wanted
+    for name, path in sources.items():
+        if settings.overwrite_output_dir and out.resolve() in Path(path).resolve().parents:
+            raise StartError(
+                f"--overwrite_output_dir True would delete --{name} {path}; name another "
+                "--output_dir"
+            )

@@ -1,12 +1,21 @@
 """Several listeners as one; one that fails is told of once and not asked again."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ..progress import Evaluated, Listener, Measured, Progress
 
 log = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
 
 
 class Several:
@@ -34,3 +43,15 @@ class Several:
             except Exception as exc:
                 self._listeners.remove(listener)
                 log.warning("%s is left out from here on: %s", type(listener).__name__, exc)
+
+
+@contextmanager
+def closing(listener: C) -> Iterator[C]:
+    """Closed at the end; one that cannot be is told of, for the model is still to be written."""
+    try:
+        yield listener
+    finally:
+        try:
+            listener.close()
+        except Exception as exc:
+            log.warning("%s cannot be finished: %s", type(listener).__name__, exc)

@@ -103,9 +103,11 @@ def _served(settings: TrainingSettings) -> list[str]:
     out, base = settings.output_dir, settings.model_name_or_path
     if settings.method == "full":
         return [f"the model is in {out}", *_commands([out])]
+    generation = settings.chatglm_generation
+    known = ["--chatglm-generation", str(generation)] if generation else []
     packed = ["--quantization", "int4"] if settings.method == "qlora" else []
     beside = ["--adapters", f"{adapter_name(settings.run_name)}={out}"]
-    return [f"the adapter is in {out}", *_commands([base, *packed, *beside])]
+    return [f"the adapter is in {out}", *_commands([base, *known, *packed, *beside])]
 
 
 def _commands(arguments: Sequence[str]) -> list[str]:
@@ -115,8 +117,12 @@ def _commands(arguments: Sequence[str]) -> list[str]:
 
 def _unfinished(account: Account, settings: TrainingSettings) -> list[str]:
     again = "the same command"
-    if settings.overwrite_output_dir:
-        again += ", without --overwrite_output_dir,"
+    anew = {
+        "--overwrite_output_dir": settings.overwrite_output_dir,
+        "--resume_from_checkpoint": settings.resume_from_checkpoint != "auto",
+    }
+    if given := [flag for flag, counts in anew.items() if counts]:
+        again += f", without {' and '.join(given)},"
     return [
         f"stopped after step {account.step} of {account.steps}; {again} goes on from its last "
         "checkpoint"

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..progress import Listener
@@ -12,7 +12,7 @@ from .board import Board, writer
 from .curves import Curves
 from .folder import RunFolder
 from .log import Log
-from .several import Several
+from .several import Several, closing
 from .showing import NoBar, Showing
 from .summary import Account
 

@@ -11,7 +11,7 @@ from support.tuned import adapters_for
 
 from danlu.adapters.errors import StartError
 from danlu.cli.__main__ import command
-from danlu.cli.train.comparing import holds_adapter, table
+from danlu.cli.train.comparing import CompareSettings, holds_adapter, questions_of, table
 from danlu.cli.train.questions import Question
 
 
@@ -35,6 +35,15 @@ def test_the_datas_answer_has_a_column_where_it_is_known() -> None:
     assert "data" not in _printed(Question("q"))
     shown = _printed(Question("q", "known"), Question("r"))
     assert "data" in shown and "known" in shown
+
+
+def test_questions_that_are_given_come_before_those_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "q.txt").write_text("three\nfour\n")
+    settings = CompareSettings(
+        question=("one, or", "two"), questions=str(tmp_path / "q.txt"), count=1
+    )
+    asked = [question.text for question in questions_of(settings)]
+    assert asked == ["one, or", "two", "three"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from danlu.cli.train.launching import TORCHRUN
-from danlu.cli.train.several import status_of
+from danlu.cli.train.several import cores, status_of, threads
 
 
 @pytest.mark.parametrize("status", [2, 130, 143])
@@ -31,6 +31,12 @@ def test_a_mute_end_is_told(
 ) -> None:
     assert status_of(1, ended) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("processes", "count"), [(1, 8), (2, 4), (3, 2), (9, 1)])
+def test_each_process_has_its_part_of_the_cores(processes: int, count: int) -> None:
+    assert threads([*TORCHRUN, f"--nproc-per-node={processes}", "-m", "x"], 8) == count
+    assert cores() >= 1
 
 
 @pytest.mark.slow

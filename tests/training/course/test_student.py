@@ -14,12 +14,15 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from danlu.training.course.collate import collate
+from danlu.training.course.evaluation import evaluate
 from danlu.training.course.loop import train
 from danlu.training.course.optimiser import optimiser_for
 from danlu.training.course.precision import Precision
 from danlu.training.course.student import Student
 from danlu.training.learner import Learner, recompute_layers
+from danlu.training.peers import Alone
 from danlu.training.progress import Progress
+from danlu.training.sample import Listed
 from danlu.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -39,6 +42,12 @@ def group() -> Iterator[None]:
     distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     distributed.destroy_process_group()
+
+
+def dealt(learner: Learner) -> dict[str, torch.Tensor]:
+    """Whole copies of the weights that are dealt out."""
+    named = learner.named_parameters()
+    return {n: p.full_tensor().detach().clone() for n, p in named if isinstance(p, DTensor)}
 
 
 def a_gradient(student: Student) -> list[torch.Tensor]:
@@ -130,3 +139,18 @@ def test_a_sharded_model_casts_its_own_weights(group: None) -> None:
     train(a_course(SETTINGS, sentences(7), student=student, listener=heard), Progress())
     assert heard.losses[-1] < heard.losses[0]
     assert all(p.dtype == torch.float32 for p in learner.parameters())
+
+
+@pytest.mark.slow
+def test_a_sharded_model_is_dealt_out_again_once_it_was_examined(group: None) -> None:
+    """Else a checkpoint behind an evaluation had rounded weights, and no optimiser for them."""
+    learner = Learner(tiny_glm().requires_grad_(True))
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    fully_shard(learner, mesh=init_device_mesh("cpu", (1,)), mp_policy=policy)
+    student = Student(learner, optimiser_for(learner, SETTINGS), CPU, casts=True)
+    before = dealt(learner)
+    evaluate(student, Listed(sentences(3)), Alone(), rows=2)
+    after = dealt(learner)
+    assert list(after) == list(before) == [name for name, _ in learner.named_parameters()]
+    assert all(torch.equal(weight, before[name]) for name, weight in after.items())
+    assert learner.training

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from danlu.adapters.errors import StartError
+from danlu.adapters.models.directory import new_directory
 from danlu.training.parallel.folders import (
     PROGRESS,
     STATE,
@@ -103,6 +104,14 @@ def test_what_was_in_the_making_is_swept_away_and_nothing_else(tmp_path: Path) -
     assert names(tmp_path) == {kept.name, ".git"}
 
 
+def test_what_a_method_was_writing_is_swept_away_too(tmp_path: Path) -> None:
+    """Left there it would be in the way of the same checkpoint the next time."""
+    with pytest.raises(StartError), new_directory(hidden(tmp_path / "checkpoint-3", "making")):
+        assert len(names(tmp_path)) == 1
+        sweep(tmp_path)
+        assert names(tmp_path) == set()
+
+
 def test_a_checkpoint_is_removed_even_where_half_of_another_removal_lies(tmp_path: Path) -> None:
     gone = whole(tmp_path / "checkpoint-1")
     whole(hidden(gone, "going"))
@@ -112,11 +121,23 @@ def test_a_checkpoint_is_removed_even_where_half_of_another_removal_lies(tmp_pat
 
 def test_a_new_model_takes_an_older_ones_place_and_leaves_the_run_alone(tmp_path: Path) -> None:
     run = lay(tmp_path / "run", "config.json", "notes.txt", "model.safetensors.index.json")
-    lay(run, "model-00001-of-00002.safetensors")
+    lay(run, "model-00001-of-00002.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
+    lay(run, "mine.bin", "my_model.safetensors")
     whole(run / "checkpoint-1")
     put(lay(tmp_path / "made", "config.json", "model.safetensors"), run)
-    assert names(run) == {"config.json", "notes.txt", "model.safetensors", "checkpoint-1"}
+    assert names(run) == {
+        *("config.json", "notes.txt", "model.safetensors", "checkpoint-1"),
+        *("mine.bin", "my_model.safetensors"),
+    }
     assert (run / "config.json").read_text() == "made"
+
+
+def test_a_folder_of_an_older_model_gives_way_to_the_new_ones(tmp_path: Path) -> None:
+    for name in ("run", "made"):
+        lay(tmp_path / name)
+        lay(tmp_path / name / "templates", f"of-{name}")
+    put(tmp_path / "made", tmp_path / "run")
+    assert names(tmp_path / "run" / "templates") == {"of-made"}
 
 
 def test_ended_midway_there_is_nothing_that_looks_like_a_model(tmp_path: Path) -> None:

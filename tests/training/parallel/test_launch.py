@@ -121,3 +121,16 @@ def test_an_error_of_the_work_itself_stays_what_it_is() -> None:
         joined({}, TrainingSettings(device="cpu")),
     ):
         raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    "wrong", [MemoryError(), torch.OutOfMemoryError("Tried to get 2 GiB.\nMore")]
+)
+def test_a_device_that_is_full_is_one_sentence_with_what_takes_less(wrong: Exception) -> None:
+    def fill() -> None:
+        with joined({}, TrainingSettings(device="cpu")):
+            raise wrong
+
+    said = refused(fill)
+    assert said.startswith("cpu is out of memory (")
+    assert "give a smaller --per_device_train_batch_size" in said and "\n" not in said

@@ -13,7 +13,14 @@ from support.tiny_glm import tiny_glm
 from danlu.adapters.errors import StartError
 from danlu.training.learner import Learner
 from danlu.training.parallel.folders import PROGRESS, STATE
-from danlu.training.parallel.resuming import Facts, check, facts_of, read, resume
+from danlu.training.parallel.resuming import (
+    Facts,
+    check,
+    facts_of,
+    read,
+    resume,
+    with_known_best,
+)
 from danlu.training.parallel.states import save_state
 from danlu.training.progress import Progress
 from danlu.training.settings import TrainingSettings
@@ -43,7 +50,7 @@ def lay(folder: Path, before: Facts) -> Path:
     ("changes", "said"),
     [
         ({"seed": 1}, "--seed 42, and now it is 1"),
-        ({"method": "full"}, "--lora_alpha 16.0, and now it is none"),
+        ({"method": "full"}, "--method lora, and now it is full"),
         ({"lora_r": 16}, "--lora_r 8, and now it is 16"),
         ({"lora_target_modules": ("q_proj", "v_proj")}, "q_proj, and now it is q_proj,v_proj"),
         ({"group_by_length": False}, "--group_by_length true, and now it is false"),
@@ -97,3 +104,17 @@ def test_a_step_that_is_split_in_another_way_is_said_once(
         assert resume(path, learner, optimiser, alone(), now) == AT
     (line,) = (each.getMessage() for each in caplog.records if "danlu" in each.name)
     assert "checkpoint-7 has 16 rows x 1 a step, and here it is 8 x 2" in line
+
+
+def test_the_best_one_so_far_counts_where_it_can_be_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not there where a training goes on in another folder."""
+    lay(tmp_path / "run/checkpoint-5", facts())
+    assert with_known_best(AT, tmp_path / "run", alone()) == AT
+    never = replace(AT, best_loss=None, best_step=0)
+    assert with_known_best(never, tmp_path / "other", alone()) == never
+    assert caplog.messages == []
+    found = with_known_best(replace(AT, worse=2), tmp_path / "other", alone())
+    assert found == replace(AT, best_loss=None, best_step=0, worse=0)
+    assert "checkpoint-5, the best one so far, is not in" in caplog.text

@@ -206,3 +206,15 @@ def test_frozen_weights_in_another_format_stay_as_they_are(
         trained = "q_proj" in name
         assert before.dtype == (torch.float32 if trained else torch.bfloat16)
         assert before.equal(found["after"][name]) is not trained, name
+
+
+def test_what_no_file_holds_is_not_rounded_to_the_format_of_frozen_weights(
+    folder: Path, further: list[dict[str, Any]]
+) -> None:
+    path = str(folder / "tied")
+    told = settings(folder, model_name_or_path=path)
+    half = begin(told, alone(), Plain("q_proj", True), In(torch.bfloat16)).learner
+    tables = dict(half.named_buffers())
+    assert {table.dtype for table in tables.values()} == {torch.float32}
+    for each in further:
+        assert_equal(each["mixed"]["tables"], tables)

@@ -51,6 +51,18 @@ def test_it_is_drawn_now_and_then_by_the_clock_given(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
+def test_what_takes_long_to_draw_is_drawn_more_seldom(tmp_path: Path) -> None:
+    ticks = iter([0.0, EVERY, EVERY + 2, EVERY + 81, EVERY + 82, EVERY + 83])
+    picture = tmp_path / "curves.png"
+    curves = Curves(picture, tmp_path / "log.jsonl", lambda: next(ticks))
+    drawn = []
+    for step in (1, 2, 3):
+        curves.measured(a_step(step))
+        drawn.append(picture.exists())
+        picture.unlink(missing_ok=True)
+    assert drawn == [True, False, True]
+
+
 def test_a_training_that_goes_on_draws_what_went_before(tmp_path: Path) -> None:
     log, _ = _run(tmp_path, [0.0])
     log.begun(Progress(), 10)

@@ -13,6 +13,7 @@ from danlu.training.settings import TrainingSettings
 def claim(settings: TrainingSettings) -> None:
     with Place() as place:
         place.claim(settings)
+        place.clear(settings)
 
 
 def _settings(out: Path, **changes: object) -> TrainingSettings:
@@ -120,3 +121,37 @@ def test_the_lock_outlives_what_is_overwritten(tmp_path: Path) -> None:
     _finished(tmp_path)
     claim(_settings(tmp_path, overwrite_output_dir=True))
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
+
+
+def test_an_earlier_run_is_there_until_the_new_one_can_begin(tmp_path: Path) -> None:
+    _finished(tmp_path)
+    made, anew = _checkpoint(tmp_path), _settings(tmp_path, overwrite_output_dir=True)
+    with Place() as place:
+        place.claim(anew)
+        assert made.is_dir() and (tmp_path / "run/summary.json").is_file()
+        place.clear(anew)
+        assert not made.exists() and not (tmp_path / "run/summary.json").exists()
+
+
+def test_a_folder_in_the_runs_own_is_left_where_it_is(tmp_path: Path) -> None:
+    _finished(tmp_path)
+    (tmp_path / "run/mine").mkdir()
+    claim(_settings(tmp_path, overwrite_output_dir=True))
+    assert (tmp_path / "run/mine").is_dir()
+
+
+def test_a_checkpoint_to_go_on_from_is_looked_for_at_once(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="is no checkpoint of a training"):
+        claim(_settings(tmp_path / "out", resume_from_checkpoint=str(tmp_path / "checkpoint-3")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_to_begin_with_or_to_go_on_from_is_not_deleted(tmp_path: Path) -> None:
+    made, other = _checkpoint(tmp_path / "out"), _checkpoint(tmp_path / "other")
+    anew = _settings(tmp_path / "out", overwrite_output_dir=True, resume_from_checkpoint=str(made))
+    with pytest.raises(StartError, match="would delete --resume_from_checkpoint .*checkpoint-3"):
+        claim(anew)
+    with pytest.raises(StartError, match="would delete --model_name_or_path .*checkpoint-3"):
+        claim(_settings(tmp_path / "out", overwrite_output_dir=True, model_name_or_path=str(made)))
+    claim(replace(anew, resume_from_checkpoint=str(other)))
+    assert other.is_dir() and not made.exists()

@@ -7,7 +7,7 @@ import pytest
 from support.training import a_step, an_evaluation
 
 from danlu.training.progress import Evaluated, Measured, Progress
-from danlu.training.run.several import Several
+from danlu.training.run.several import Several, closing
 
 
 class Hearing:
@@ -51,3 +51,28 @@ def test_one_that_fails_is_told_of_once_and_left_out(caplog: pytest.LogCaptureFi
     assert caplog.messages == [
         "Hearing is left out from here on: [Errno 28] No space left on device"
     ]
+
+
+class Full:
+    """Has no room left for what it has to say last."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        raise OSError(28, "No space left on device")
+
+
+def test_one_that_cannot_be_closed_is_told_of_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING), closing(Full()) as full:
+        assert not full.closed
+    assert full.closed
+    assert caplog.messages == ["Full cannot be finished: [Errno 28] No space left on device"]
+
+
+def test_what_ended_a_training_is_not_hidden_by_one_that_cannot_be_closed() -> None:
+    with pytest.raises(KeyboardInterrupt), closing(Full()):
+        raise KeyboardInterrupt

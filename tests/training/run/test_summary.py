@@ -54,6 +54,12 @@ def test_an_adapter_is_served_beside_its_base(method: str) -> None:
     ]
 
 
+def test_what_the_base_does_not_tell_of_itself_is_told_again() -> None:
+    third = replace(SETTINGS, method="lora", chatglm_generation=3)
+    lines = told(_account(1.0), third, "done", whole=True)
+    assert "'/models/glm 2' --chatglm-generation 3 --adapters" in lines[-1]
+
+
 def test_a_lora_for_packed_weights_is_served_beside_such() -> None:
     lines = told(_account(1.0), replace(SETTINGS, method="qlora"), "done", whole=True)
     assert lines[-1].endswith("'/models/glm 2' --quantization int4 --adapters poet=/out/poet")
@@ -68,6 +74,9 @@ def test_a_training_that_was_stopped_says_how_it_goes_on() -> None:
 def test_the_same_command_must_not_overwrite_what_it_is_to_go_on_from() -> None:
     lines = told(_account(1.0), replace(SETTINGS, overwrite_output_dir=True), "done", whole=False)
     assert "the same command, without --overwrite_output_dir, goes on" in lines[-1]
+    once = replace(SETTINGS, resume_from_checkpoint="/out/other/checkpoint-1")
+    lines = told(_account(1.0), once, "done", whole=False)
+    assert "the same command, without --resume_from_checkpoint, goes on" in lines[-1]
 
 
 def test_a_training_that_was_over_says_so() -> None:
