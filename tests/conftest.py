@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.processors import HERE, flags, library_of, others
 
 if TYPE_CHECKING:  # it loads torch, which most tests can do without
     from danlu.adapters.kernels.library import Library
@@ -33,12 +34,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
-def own_library() -> "Library":
-    """danlu's kernels for this processor; compiled once, kept in the user's cache."""
-    from danlu.adapters.kernels.library import library
-
-    found = library(os.environ)
+@pytest.fixture(
+    scope="session",
+    params=[HERE, *(pytest.param(kind, marks=pytest.mark.slow) for kind in others(flags()))],
+)
+def own_library(request: pytest.FixtureRequest) -> "Library":
+    """danlu's kernels for this processor, and for those that it can stand in for."""
+    found = library_of(request.param, os.environ)
     assert found is not None, "the tests need g++"
     return found
 

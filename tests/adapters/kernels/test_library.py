@@ -5,9 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from support.processors import flags, others
 
 from danlu.adapters.kernels import library as module
-from danlu.adapters.kernels.library import OUTPUT, fingerprint, library
+from danlu.adapters.kernels.library import OUTPUT, Library, fingerprint, library
 
 
 def compiler_at(directory: Path, script: str) -> str:
@@ -77,3 +78,27 @@ def test_another_compiler_makes_another_library() -> None:
 def test_every_source_is_compiled() -> None:
     found = {file.name for file in module.HERE.iterdir() if file.suffix in (".cpp", ".h")}
     assert found == {*module.SOURCES, *module.HEADERS}
+
+
+@pytest.mark.parametrize(
+    ("own", "kinds"),
+    [
+        ("sse2 avx2", []),
+        ("avx2 fma", ["avx512", "avx512_bf16"]),
+        ("avx2 fma avx512f avx512_vnni", ["avx2", "avx512_bf16"]),
+        ("avx2 fma avx512f avx512_bf16", ["avx2", "avx512"]),
+    ],
+)
+def test_a_processor_stands_in_for_those_that_it_is_not(own: str, kinds: list[str]) -> None:
+    assert others(own.split()) == kinds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own_library", others(flags()), indirect=True)
+def test_another_processors_library_has_its_vectors(
+    own_library: Library, request: pytest.FixtureRequest
+) -> None:
+    kind = request.node.callspec.params["own_library"]
+    facts = {"avx2": (32, False), "avx512": (64, False), "avx512_bf16": (64, True)}
+    assert (own_library.vector, own_library.bfloat16) == facts[kind]
+    assert own_library.integers
