@@ -60,8 +60,8 @@ def empty(card: int) -> int:
 
 
 async def refused(worker: Worker, card: Card, after: int) -> list[Frames]:
-    """What sixteen are told when memory runs out after so many mallocs, or sooner: threads take what
-    others gave back, and so ask for less in one run than in another."""
+    """What sixteen are told when memory runs out after so many mallocs, or sooner: threads take
+    what others gave back, and so ask for less in one run than in another."""
     while True:
         empty(1)
         card.refuse(times=3, after=after)
