@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-START = 120.0  # seconds a program gets to become ready on a busy two-core machine
+START = 240.0  # seconds a program gets to become ready on a busy two-core machine
 STOP = 30.0  # seconds it gets to end after SIGTERM
 STEP = 0.05  # seconds between two looks
 
