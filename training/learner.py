@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -99,6 +100,16 @@ def recompute_layers(learner: Learner) -> None:
     name = "activation_checkpointing_enable"  # the older name ends with transformers 6
     enable = getattr(model, name, None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+
+
+def reshard(learner: nn.Module) -> None:
+    """Let go of weights that a pass without gradients has left gathered.
+
+    Until then `parameters()` names what was gathered, and not what the optimiser knows.
+    """
+    for module in learner.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def trained_parameters(learner: nn.Module) -> dict[str, nn.Parameter]:

@@ -26,8 +26,10 @@ class Supply:
 
 def supply(settings: TrainingSettings, ranks: Ranks, root: Path) -> Supply:
     """Tokenised by the first process, below `root`, and read by all; raises StartError in all."""
-    ranks.by_first(lambda: _made(settings, root))
-    data, evaluation = _both(settings, root)
+    made: list[tuple[Tokenised, Tokenised | None]] = []
+    # Nothing is handed round: the others find the files.
+    ranks.by_first(lambda: made.append(_both(settings, root)))
+    data, evaluation = made[0] if made else _both(settings, root)
     reports = {BAD_FILE: data.report}
     for line in data.report.lines:
         log.info("%s", line)
@@ -40,11 +42,6 @@ def supply(settings: TrainingSettings, ranks: Ranks, root: Path) -> Supply:
     if settings.eval_share:
         return Supply(*data.split(settings.eval_share, settings.seed), reports)
     return Supply(data.samples, None, reports)
-
-
-def _made(settings: TrainingSettings, root: Path) -> None:
-    """Nothing is handed round: the others find the files."""
-    _both(settings, root)
 
 
 def _both(settings: TrainingSettings, root: Path) -> tuple[Tokenised, Tokenised | None]:

@@ -16,11 +16,10 @@ from danlu.training.course.loop import Course as Going, train
 from danlu.training.course.optimiser import optimiser_for
 from danlu.training.course.precision import Precision
 from danlu.training.course.student import Student
-from danlu.training.learner import recompute_layers
+from danlu.training.learner import recompute_layers, reshard
 from danlu.training.methods.choice import method_for
 from danlu.training.parallel.launch import joined
 from danlu.training.parallel.loading import begin
-from danlu.training.parallel.sharding import reshard
 from danlu.training.progress import Evaluated, Measured, Progress
 from danlu.training.sample import Listed
 from danlu.training.settings import TrainingSettings

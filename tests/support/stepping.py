@@ -101,3 +101,19 @@ def own_rows(model: Any, sequence: Sequence) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = model(input_ids=torch.tensor([chosen]), use_cache=False).logits[0]
     return logits[len(sequence.prompt) - 1 :]
+
+
+def generated(model: Any, sequence: Sequence, count: int) -> list[int]:
+    """The prompt and so many tokens, as transformers' `generate` writes them."""
+    prompt = torch.tensor([sequence.prompt.tolist()])
+    whole = model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=count,
+        min_new_tokens=count,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    found: list[int] = whole[0].tolist()
+    return found

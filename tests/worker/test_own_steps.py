@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from support.card import HOST, card
-from support.stepping import Stepped, own_rows
+from support.stepping import Stepped, generated, own_rows
 from support.tiny import random_model
 from torch import Tensor
 from transformers import (
@@ -126,19 +126,9 @@ def test_a_greedy_answer_is_what_generate_gives(kind: str, own_library: Library)
     for _ in range(30):
         line.step(24)
     for sequence in sequences:
-        prompt = torch.tensor([sequence.prompt.tolist()])
         count = len(line.rows[sequence])
-        whole = own.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=count,
-            min_new_tokens=count,
-            do_sample=False,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
         assert count > 20
-        assert sequence.tokens == whole[0].tolist()
+        assert sequence.tokens == generated(own, sequence, count)
 
 
 @each_kind

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from ..learner import Batch, Learner, on, trained_parameters
+from ..learner import Batch, Learner, on, reshard, trained_parameters
 from .precision import Precision
 
 HARDLY = 1e-6  # keeps a gradient of no length from a division by zero; transformers' number
@@ -44,8 +43,8 @@ class Student:
     def examined(self) -> Iterator[None]:
         """Losses that are taken inside are only looked at: nothing is dropped, nothing learned.
 
-        A forward pass gathers weights that are dealt out, and some stay whole, and cast, until a
-        backward pass. None comes here, so they are dealt out again: a checkpoint is next.
+        Weights that were gathered, and cast, wait for a backward pass. None comes here, so they are
+        dealt out again: a checkpoint is next.
         """
         self.learner.eval()
         try:
@@ -53,9 +52,7 @@ class Student:
                 yield
         finally:
             self.learner.train()
-            for module in self.learner.modules():
-                if isinstance(module, FSDPModule):
-                    module.reshard()
+            reshard(self.learner)
 
     def learn(self, batch: Batch, factor: float) -> Tensor:
         """Add to the gradients those of the batch's summed loss times `factor`; the sum itself.

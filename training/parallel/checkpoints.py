@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ...adapters.errors import StartError
-from ..learner import Learner, trained_parameters
+from ..learner import Learner, reshard, trained_parameters
 from ..progress import Progress
 from .folders import (
     PROGRESS,
@@ -39,7 +39,6 @@ from .folders import (
 from .gathering import gathered
 from .launch import Ranks
 from .resuming import Facts
-from .sharding import reshard
 from .states import save_state
 
 log = logging.getLogger(__name__)

@@ -171,7 +171,7 @@ def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
     """
     place = place_in(environ)
     device = device_named(device_name(place, settings, present))
-    _bind(device)
+    bind(device)
     its = torch.device(device.name)
     if place.count == 1:
         with _of_device(device):
@@ -192,8 +192,8 @@ def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _bind(device: Device) -> None:
-    """This thread, after another one that ends.
+def bind(device: Device) -> None:
+    """Bind this thread to the device, after another one that ends.
 
     torch_npu keeps a card's context, for which collectives wait on other streams, from a thread
     that it binds itself; the first one of a process comes to it bound (`adapters/devices/npu.py`).

@@ -80,16 +80,6 @@ def shard(
             module.set_gradient_divide_factor(1.0)
 
 
-def reshard(learner: nn.Module) -> None:
-    """Let go of weights that a pass without gradients has left gathered.
-
-    Until then `parameters()` names what was gathered, and not what the optimiser knows.
-    """
-    for module in learner.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
-
-
 def _replicas(mesh: DeviceMesh) -> DeviceMesh:
     """All processes hold all: as many replicas, each sharded over one process."""
     return init_device_mesh(

@@ -21,14 +21,12 @@ from torch.optim import Optimizer
 from ...adapters.errors import StartError
 from ..learner import Learner, trained_parameters
 from .launch import Ranks
-from .sharding import reshard
 
 WEIGHT, SLOT = "weight", "optimiser"
 
 
 def save_state(where: Path, learner: Learner, optimiser: Optimizer, ranks: Ranks) -> None:
     """Write to the new directory `where`; raises StartError in every process if that fails."""
-    reshard(learner)
     with _in_one_sentence(f"{where} cannot be written"):
         save(
             _state(learner, optimiser),

@@ -6,7 +6,6 @@ It writes what it saw as JSON. Last of all, rank 1 dies, and rank 0 writes what 
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch.distributed.tensor import DTensor
 from transformers import GlmConfig, GlmForCausalLM
 
 from danlu.adapters.devices.device import device_named
+from danlu.training.parallel.launch import bind
 
 RANK = int(os.environ["RANK"])
 CARD = f"npu:{RANK}"
@@ -35,7 +35,7 @@ FORMATS = (torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int6
 
 
 def main(folder: Path) -> None:
-    bind()
+    bind(device_named(CARD))
     dist.init_process_group("cpu:gloo,npu:hccl")
     seen = {"collectives": collectives(), "objects": objects(), "hccl alone": alone()}
     whole = MixedPrecisionPolicy()
@@ -51,16 +51,6 @@ def main(folder: Path) -> None:
     seen["death"] = told(lambda: dist.all_reduce(mine()))
     write(folder, seen)
     os._exit(0)  # the group's own end would wait for the dead
-
-
-def bind() -> None:
-    """Two threads, because torch_npu keeps a card's context, which other streams' events need, from
-    the first thread that it binds itself: the one that it begins on was bound before."""
-    device = device_named(CARD)
-    first = threading.Thread(target=device.bind_thread, name="first")
-    first.start()
-    first.join()
-    device.bind_thread()
 
 
 def write(folder: Path, seen: dict[str, Any]) -> None:
