@@ -1,4 +1,4 @@
-"""Whether the library's steps are the model's own, found out by running both. Changes the cache."""
+"""Whether the library's steps are the model's own, found out by running both."""
 
 import logging
 from collections.abc import Iterator
@@ -17,22 +17,24 @@ from .suitability import CLOSE, CLOSE_IN_HALF
 
 log = logging.getLogger(__name__)
 
-LOOK = (12, 7)  # tokens of the trial's texts
+LOOK = (12, 7)  # tokens of the trial's texts,
+LONG = 150  # and of one more, whose products are those of many rows
 
 
 def trusted(
     decoder: Decoder | None, model: PreTrainedModel, cache: KvCache, shapes: Shapes
 ) -> Decoder | None:
-    """The decoder, unless the model says something else; then why, in the log.
-
-    What the trial leaves in the cache is less than a warm-up does.
-    """
+    """The decoder, unless the model says something else; then why, in the log. The cache is as it
+    was."""
     if decoder is None:
         return None
     embeddings: Any = model.get_input_embeddings()
     words = len(embeddings.weight)
     own, models = Runner(model, cache, shapes, decoder=decoder), Runner(model, cache, shapes)
     apart = _apart(own, models, words, shapes)
+    with torch.inference_mode():
+        for slot in range(len(LOOK)):
+            cache.wipe(slot, 0, LONG)
     if apart < (CLOSE if model.dtype == torch.float32 else CLOSE_IN_HALF):
         log.info("steps of few tokens are the library's")
         return decoder
@@ -50,7 +52,7 @@ def _apart(one: Runner, other: Runner, words: int, shapes: Shapes) -> float:
 
 
 def _plans(words: int, shapes: Shapes) -> Iterator[Plan]:
-    """Texts are read at once, and each goes on with one token."""
+    """Texts are read at once, and each goes on with one token; then a long one is read."""
     lengths = [min(length, shapes.length - 1) for length in LOOK[: shapes.rows]]
     texts = [_text(slot, length, words) for slot, length in enumerate(lengths)]
     yield Plan((), (), tuple(Chunk(text, 0, len(text.tokens)) for text in texts))
@@ -58,6 +60,8 @@ def _plans(words: int, shapes: Shapes) -> Iterator[Plan]:
         text.computed = len(text.tokens)
         text.tokens.append(1)
     yield Plan((), tuple(texts), ())
+    long = _text(0, min(LONG, shapes.length), words)
+    yield Plan((), (), (Chunk(long, 0, len(long.tokens)),))
 
 
 def _text(slot: int, length: int, words: int) -> Sequence:

@@ -1,4 +1,4 @@
-// One step of a whole model for few tokens: what torch does in a thousand small operations.
+// One step of a whole model: what torch does in a thousand small operations.
 //
 // The models are decoders of Llama's kind, and decoder.py fills in the structs below. Between products
 // all numbers are float32. All threads go through all layers, each with its share of the heads and of
@@ -8,16 +8,20 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <type_traits>
 
 #include "dense.h"
+#include "many.h"
 #include "rows.h"
 
 namespace {
 
 constexpr int64_t SHARE = 16;  // columns that a thread does at least: a line of float32
+constexpr int64_t PLENTY = 24;  // heads of all tokens for each thread, from which on it takes some together
+constexpr int64_t FEW = 128;   // tokens up to which products are those of few rows
 
 // Weights are as nn.Linear has them. There may be no norm of queries and keys, and no bias. Keys and
 // values are [slots, key heads, length, size].
@@ -81,18 +85,19 @@ int64_t widest(const Model& model) {
   return two > model.inner ? two : model.inner;
 }
 
-// What all threads see.
+// What all threads see. `tiles` are the rows of a product of many.
 struct Shared {
-  Buffer<float> hidden, queries, keys, values, attended, gates, ups;
+  Buffer<float> hidden, queries, keys, values, attended, gates, ups, tiles;
 
-  Shared(const Model& model, int64_t tokens)
+  Shared(const Model& model, int64_t tokens, bool many)
       : hidden(tokens * model.hidden),
         queries(tokens * model.heads * model.size),
         keys(tokens * model.key_heads * model.size),
         values(tokens * model.key_heads * model.size),
         attended(tokens * model.heads * model.size),
         gates(tokens * model.inner),
-        ups(tokens * model.inner) {}
+        ups(tokens * model.inner),
+        tiles(many ? ::tiles(tokens) * HEIGHT * widest(model) : 0) {}
 };
 
 // One thread of a step.
@@ -102,15 +107,19 @@ class Worker {
   using Taken = typename Format::Taken;
 
  public:
-  Worker(const Model& model, const Step& step, const Shared& shared, int thread, int threads)
+  Worker(const Model& model, const Step& step, const Shared& shared, bool many, int thread,
+         int threads)
       : model_(model),
         step_(step),
         shared_(shared),
+        many_(many),
         thread_(thread),
         threads_(threads),
-        normed_(step.tokens * model.hidden),
-        weights_(longest(step) + LANES_OF_FLOATS),
-        taken_(step.tokens * widest(model)) {}
+        normed_((many ? step.count : step.tokens) * model.hidden),
+        weights_(TOGETHER * room(longest(step))),
+        row_(widest(model)),
+        panels_(many ? PANELS * WIDTH * DEPTH : 0),
+        taken_((many ? step.count + 1 : step.tokens) * widest(model)) {}
 
   void run() {
     embed();
@@ -134,9 +143,11 @@ class Worker {
   }
 
  private:
+  // `laid`: among the tiles that all threads see.
   struct Rows {
     const Taken* numbers;
     int64_t count, size;
+    bool laid;
   };
 
   static void wait() {
@@ -172,17 +183,34 @@ class Worker {
     }
   }
 
+  // Tokens see more the later they are, so threads take turns.
   void look(const Layer& layer) {
-    const int64_t heads = model_.heads, size = model_.size;
-    const Range pairs = mine(step_.tokens * heads);
-    for (int64_t pair = pairs.first; pair < pairs.last; pair++) {
-      const int64_t token = pair / heads, key_head = pair % heads / (heads / model_.key_heads);
-      const int64_t entry = place(token, key_head) - step_.places[token] * size;
-      const Entries<Number> entries{(const Number*)layer.keys + entry,
-                                    (const Number*)layer.values + entry, step_.places[token] + 1,
-                                    size};
-      attend(shared_.queries.at(pair * size), entries, model_.scale, weights_.at(),
-             shared_.attended.at(pair * size));
+    const int64_t group = model_.heads / model_.key_heads;
+    const bool plenty = step_.tokens * model_.heads >= PLENTY * threads_;
+    const int64_t together = plenty ? TOGETHER : 1, parts = (group + together - 1) / together;
+    const int64_t units = step_.tokens * model_.key_heads * parts;
+    for (int64_t unit = thread_; unit < units; unit += threads_) {
+      const int64_t token = unit / parts / model_.key_heads, key_head = unit / parts % model_.key_heads;
+      const int64_t first = unit % parts * together;
+      look(layer, token, key_head, first, std::min(group - first, together));
+    }
+  }
+
+  // Some of the heads that share a key head, from number `first` of them on.
+  void look(const Layer& layer, int64_t token, int64_t key_head, int64_t first, int64_t heads) {
+    const int64_t size = model_.size, group = model_.heads / model_.key_heads;
+    const int64_t entry = place(token, key_head) - step_.places[token] * size;
+    const Entries<Number> entries{(const Number*)layer.keys + entry,
+                                  (const Number*)layer.values + entry, step_.places[token] + 1,
+                                  size};
+    const int64_t own = (token * model_.heads + key_head * group + first) * size;
+    const float* queries = shared_.queries.at(own);
+    float *weights = weights_.at(), *to = shared_.attended.at(own);
+    switch (heads) {
+      case 4: return attend<TOGETHER>(queries, entries, model_.scale, weights, to);
+      case 3: return attend<3>(queries, entries, model_.scale, weights, to);
+      case 2: return attend<2>(queries, entries, model_.scale, weights, to);
+      case 1: return attend<1>(queries, entries, model_.scale, weights, to);
     }
   }
 
@@ -201,48 +229,80 @@ class Worker {
     for (int64_t i = 0; i < step_.count; i++)
       norm(shared_.hidden.at(step_.wanted[i] * model_.hidden), (const Number*)model_.norm,
            model_.hidden, model_.epsilon, normed_.at(i * model_.hidden));
-    Rows x = rows(normed_, model_.hidden, step_.count);
+    const Rows x = few(normed_, model_.hidden, step_.count);
     columns(x, model_.output, nullptr, step_.logits, model_.vocabulary, false);
   }
 
   // ---- parts of these ----
 
   Rows normed(const void* weight) {
-    for (int64_t token = 0; token < step_.tokens; token++)
+    const auto make = [&](int64_t token, float* to) {
       norm(shared_.hidden.at(token * model_.hidden), (const Number*)weight, model_.hidden,
-           model_.epsilon, normed_.at(token * model_.hidden));
-    return rows(normed_, model_.hidden);
+           model_.epsilon, to);
+    };
+    if (many_) return laid(model_.hidden, make);
+    for (int64_t token = 0; token < step_.tokens; token++)
+      make(token, normed_.at(token * model_.hidden));
+    return few(normed_, model_.hidden, step_.tokens);
   }
 
-  Rows rows(const Buffer<float>& of, int64_t size) { return rows(of, size, step_.tokens); }
-  Rows rows(const Buffer<float>& of, int64_t size, int64_t count) {
+  Rows rows(const Buffer<float>& of, int64_t size) {
+    const auto make = [&](int64_t token, float* to) {
+      memcpy(to, of.at(token * size), size * sizeof *to);
+    };
+    return many_ ? laid(size, make) : few(of, size, step_.tokens);
+  }
+
+  Rows few(const Buffer<float>& of, int64_t size, int64_t count) {
     if constexpr (std::is_same_v<Taken, float> && std::is_same_v<Number, float>) {
-      return {of.at(), count, size};
+      return {of.at(), count, size, false};
     } else {
       for (int64_t row = 0; row < count; row++)
         Format::take(of.at(row * size), size, taken_.at(row * size));
-      return {taken_.at(), count, size};
+      return {taken_.at(), count, size, false};
     }
+  }
+
+  // Each thread lays some of the rows that `make` makes.
+  template <class Make>
+  Rows laid(int64_t size, Make make) {
+    if constexpr (MULTIPLIES_MANY<Format>) {
+      const Range own = mine(tiles(step_.tokens));
+      for (int64_t row = own.first * HEIGHT; row < own.last * HEIGHT; row++) {
+        if (row < step_.tokens)
+          make(row, row_.at());
+        else
+          memset(row_.at(), 0, size * sizeof(float));
+        Format::take(row_.at(), size, taken_.at());
+        lay(taken_.at(), size, row, shared_.tiles.at());
+      }
+      wait();
+    }
+    return {(const Taken*)shared_.tiles.at(), step_.tokens, size, true};
   }
 
   // This thread's columns of a product.
   void columns(const Rows& x, const void* weight, const void* bias, float* y, int64_t n, bool onto) {
     const Range own = mine((n + SHARE - 1) / SHARE);
     const int64_t last = own.last * SHARE < n ? own.last * SHARE : n;
-    multiply(product(x, weight, bias, y, n, onto), own.first * SHARE, last);
+    product(x, weight, bias, y, n, onto, own.first * SHARE, last);
   }
 
   // One head of a product.
   void head(const Rows& x, const void* weight, const void* bias, const Buffer<float>& y,
             int64_t number, int64_t heads) {
     const int64_t size = model_.size;
-    multiply(product(x, weight, bias, y.at(), heads * size, false), number * size,
-             (number + 1) * size);
+    product(x, weight, bias, y.at(), heads * size, false, number * size, (number + 1) * size);
   }
 
-  static Product<Format, float> product(const Rows& x, const void* weight, const void* bias, float* y,
-                                        int64_t n, bool onto) {
-    return {x.numbers, (const Number*)weight, (const Number*)bias, y, x.count, n, x.size, n, onto};
+  void product(const Rows& x, const void* weight, const void* bias, float* y, int64_t n, bool onto,
+               int64_t first, int64_t last) {
+    const auto *w = (const Number*)weight, *b = (const Number*)bias;
+    if constexpr (MULTIPLIES_MANY<Format>)
+      if (x.laid)
+        return multiply(ManyRows<Format>{x.numbers, w, b, y, x.count, x.size, n, onto}, first, last,
+                        panels_.at());
+    multiply(Product<Format, float>{x.numbers, w, b, y, x.count, n, x.size, n, onto}, first, last);
   }
 
   void turn(const Buffer<float>& of, const void* weight, int64_t number, int64_t heads) {
@@ -272,17 +332,19 @@ class Worker {
   const Model& model_;
   const Step& step_;
   const Shared& shared_;
+  const bool many_;
   const int thread_, threads_;
-  const Buffer<float> normed_, weights_;
+  const Buffer<float> normed_, weights_, row_, panels_;
   const Buffer<Taken> taken_;
 };
 
 template <class Format>
 void run(const Model& model, const Step& step, int threads) {
   if (step.tokens * model.hidden * model.inner < WORTH_A_THREAD) threads = 1;
-  const Shared shared(model, step.tokens);
+  const bool many = MULTIPLIES_MANY<Format> && step.tokens > FEW;
+  const Shared shared(model, step.tokens, many);
 #pragma omp parallel num_threads(threads)
-  Worker<Format>(model, step, shared, omp_get_thread_num(), omp_get_num_threads()).run();
+  Worker<Format>(model, step, shared, many, omp_get_thread_num(), omp_get_num_threads()).run();
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .library import Library
-from .linear import FewRowsLinear
+from .linear import EVERY, FewRowsLinear
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ FAMILIES = {
 }
 FUNCTIONS = {torch.float32: "danlu_step_float32", torch.bfloat16: "danlu_step_bfloat16"}
 # Tokens up to which a step is faster than torch's, by the bytes of the processor's vectors.
-MOST = {64: 64, 32: 128, 16: 8}
+MOST = {64: 64, 32: EVERY, 16: 8}
 LANES = 16  # channels of a head, and columns of a layer, are that many times something
 POINTER, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 

@@ -68,7 +68,10 @@ FOR_ALL_ROWS inline void activate(float* gate, const float* up, int64_t size) {
     put(silu(floats(gate + i)) * floats(up + i), gate + i);
 }
 
-// ---- attention of one head to one token's entries ----
+// ---- attention of some heads to one token's entries ----
+
+// As many heads at a time as there are registers for their sums: what is fetched serves all of them.
+constexpr int TOGETHER = VECTOR == 64 ? 4 : 3;
 
 // The entries are rows of `size` numbers.
 template <class Number>
@@ -76,6 +79,11 @@ struct Entries {
   const Number *keys, *values;
   int64_t count, size;
 };
+
+// Numbers that the weights of so many entries have room in: whole vectors.
+inline int64_t room(int64_t entries) {
+  return (entries + LANES_OF_FLOATS - 1) / LANES_OF_FLOATS * LANES_OF_FLOATS;
+}
 
 template <class Number>
 inline Four score(const float* query, const Number* key, int64_t size) {
@@ -85,29 +93,36 @@ inline Four score(const float* query, const Number* key, int64_t size) {
   return folded(sum);
 }
 
-template <class Number>
-inline void scores(const float* query, const Entries<Number>& entries, float scale, float* to) {
-  const int64_t size = entries.size;
+// Those of each of the heads' queries go to a row of their own.
+template <int HEADS, class Number>
+inline void scores(const float* queries, const Entries<Number>& entries, float scale, float* to) {
+  const int64_t size = entries.size, row = room(entries.count);
   int64_t entry = 0;
   for (; entry + 4 <= entries.count; entry += 4) {
-    Floats sums[4] = {};
+    Floats sums[HEADS][4] = {};
     for (int64_t i = 0; i < size; i += LANES_OF_FLOATS) {
-      const Floats some = floats(query + i);
-      for (int j = 0; j < 4; j++)
-        add_product(sums[j], some, floats(entries.keys + (entry + j) * size + i));
+      Floats some[HEADS];
+      for (int head = 0; head < HEADS; head++) some[head] = floats(queries + head * size + i);
+      for (int j = 0; j < 4; j++) {
+        const Floats key = floats(entries.keys + (entry + j) * size + i);
+        for (int head = 0; head < HEADS; head++) add_product(sums[head][j], some[head], key);
+      }
     }
-    const Four found = scale * totals(folded(sums[0]), folded(sums[1]), folded(sums[2]),
-                                      folded(sums[3]));
-    memcpy(to + entry, &found, sizeof found);
+    for (int head = 0; head < HEADS; head++) {
+      const auto& s = sums[head];
+      const Four found = scale * totals(folded(s[0]), folded(s[1]), folded(s[2]), folded(s[3]));
+      memcpy(to + head * row + entry, &found, sizeof found);
+    }
   }
   for (; entry < entries.count; entry++)
-    to[entry] = scale * total(score(query, entries.keys + entry * size, size));
+    for (int head = 0; head < HEADS; head++)
+      to[head * row + entry] =
+          scale * total(score(queries + head * size, entries.keys + entry * size, size));
 }
 
-// Makes scores weights, which are yet to be divided by the sum that is returned. There is room for
-// whole vectors.
-inline float weighed(float* scores, int64_t count) {
-  const int64_t whole = (count + LANES_OF_FLOATS - 1) / LANES_OF_FLOATS * LANES_OF_FLOATS;
+// Makes scores weights, which are yet to be divided by the sum that is returned.
+FOR_ALL_ROWS inline float weighed(float* scores, int64_t count) {
+  const int64_t whole = room(count);
   for (int64_t i = count; i < whole; i++) scores[i] = -INFINITY;
   Floats highest = Floats{} - INFINITY;
   for (int64_t i = 0; i < whole; i += LANES_OF_FLOATS) {
@@ -125,30 +140,38 @@ inline float weighed(float* scores, int64_t count) {
   return total(folded(sum));
 }
 
-// WIDTH vectors of each value, times its weight.
-template <int WIDTH, class Number>
-inline void mix(const Entries<Number>& entries, const float* weights, float sum, int64_t first,
+// VECTORS vectors of each value, times its weight, for each of the heads.
+template <int HEADS, int VECTORS, class Number>
+inline void mix(const Entries<Number>& entries, const float* weights, const float* sums, int64_t first,
                 float* to) {
-  Floats found[WIDTH] = {};
+  const int64_t row = room(entries.count);
+  Floats found[HEADS][VECTORS] = {};
   for (int64_t entry = 0; entry < entries.count; entry++) {
-    const Floats weight = Floats{} + weights[entry];
     const Number* value = entries.values + entry * entries.size + first;
-    for (int j = 0; j < WIDTH; j++) add_product(found[j], weight, floats(value + j * LANES_OF_FLOATS));
+    Floats weight[HEADS];
+    for (int head = 0; head < HEADS; head++) weight[head] = weights[head * row + entry] - Floats{};
+    for (int j = 0; j < VECTORS; j++) {
+      const Floats some = floats(value + j * LANES_OF_FLOATS);
+      for (int head = 0; head < HEADS; head++) add_product(found[head][j], weight[head], some);
+    }
   }
-  for (int j = 0; j < WIDTH; j++) put(found[j] / sum, to + first + j * LANES_OF_FLOATS);
+  for (int head = 0; head < HEADS; head++)
+    for (int j = 0; j < VECTORS; j++)
+      put(found[head][j] / sums[head], to + head * entries.size + first + j * LANES_OF_FLOATS);
 }
 
-// `weights` has room for as many numbers as there are entries, in whole vectors.
-template <class Number>
-FOR_ALL_ROWS void attend(const float* query, const Entries<Number>& entries, float scale,
+// Queries, and what is found, are one row a head. `weights` has `room` for
+// each head's.
+template <int HEADS, class Number>
+FOR_ALL_ROWS void attend(const float* queries, const Entries<Number>& entries, float scale,
                          float* weights, float* to) {
-  constexpr int64_t LANES = LANES_OF_FLOATS;
-  scores(query, entries, scale, weights);
-  const float sum = weighed(weights, entries.count);
+  constexpr int64_t LANES = LANES_OF_FLOATS, MOST = HEADS == 1 ? 8 : 4;
+  scores<HEADS>(queries, entries, scale, weights);
+  float sums[HEADS];
+  for (int head = 0; head < HEADS; head++)
+    sums[head] = weighed(weights + head * room(entries.count), entries.count);
   int64_t first = 0;
-  for (; first + 8 * LANES <= entries.size; first += 8 * LANES)
-    mix<8>(entries, weights, sum, first, to);
-  for (; first + 4 * LANES <= entries.size; first += 4 * LANES)
-    mix<4>(entries, weights, sum, first, to);
-  for (; first < entries.size; first += LANES) mix<1>(entries, weights, sum, first, to);
+  for (; first + MOST * LANES <= entries.size; first += MOST * LANES)
+    mix<HEADS, MOST>(entries, weights, sums, first, to);
+  for (; first < entries.size; first += LANES) mix<HEADS, 1>(entries, weights, sums, first, to);
 }

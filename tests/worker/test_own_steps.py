@@ -26,7 +26,7 @@ from transformers import (
 
 from danlu.adapters.kernels.decoder import decoder_for
 from danlu.adapters.kernels.library import Library
-from danlu.adapters.kernels.linear import use
+from danlu.adapters.kernels.linear import EVERY, use
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.sequence import Sequence
 from danlu.worker.shapes import Shapes
@@ -39,6 +39,7 @@ pytestmark = [
     pytest.mark.skipif(card() != HOST, reason="the library is for the host"),
 ]
 CONTEXT = 128
+FEW = 128  # tokens, as in decoder.cpp
 WORDS = 96
 SIZES: dict[str, Any] = {
     "vocab_size": 99,
@@ -58,8 +59,12 @@ KINDS: dict[str, Callable[[], Any]] = {
     "qwen2": lambda: Qwen2Config(**SIZES, tie_word_embeddings=True),
     "qwen3": lambda: Qwen3Config(**SIZES, head_dim=128),
     "glm": lambda: GlmConfig(**SIZES, head_dim=32, attention_bias=True),
+    "wide": lambda: LlamaConfig(
+        **{**SIZES, "intermediate_size": 1088, "num_attention_heads": 16}, head_dim=32
+    ),
 }
-each_kind = pytest.mark.parametrize("kind", KINDS)
+each_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "wide"])
+each_way = pytest.mark.parametrize("kind", ["qwen2", "glm", "wide"])
 few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -154,6 +159,54 @@ def answered(line: Stepped, prompt: list[int], mates: list[list[int]]) -> Tensor
         if others:
             line.end(others.pop())
     return torch.stack(line.rows[sequence][:6])
+
+
+@each_way
+@few
+@given(data=st.data())
+def test_many_tokens_at_once_are_the_models_own_too(
+    kind: str, own_library: Library, data: st.DataObject
+) -> None:
+    line, chance = long_line(kind, own_library), random.Random(data.draw(st.integers(0, 999)))
+    first = line.add(some_ids(chance, 5))
+    line.until(first, 1)
+    prompts = [some_ids(chance, chance.randint(55, 64)) for _ in range(3)]
+    sequences = [line.add(prompt) for prompt in prompts]
+    before = torch.get_num_threads()
+    torch.set_num_threads(data.draw(st.sampled_from([1, 2, 3])))
+    try:
+        assert line.step(1024).prompt_tokens > FEW
+    finally:
+        torch.set_num_threads(before)
+    line.step()
+    check(kind, own_library, line, first, *sequences)
+
+
+@each_way
+def test_one_of_many_tokens_is_what_it_is_whatever_the_others_are_to_the_bit(
+    kind: str, own_library: Library
+) -> None:
+    chance = random.Random(5)
+    prompt = some_ids(chance, 47)
+    found = []
+    for others in ((64, 64), (33, 60), (64, 64, 12)):
+        line = long_line(kind, own_library)
+        mates = [line.add(some_ids(chance, count)) for count in others]
+        sequence = line.add(prompt)
+        assert line.step(1024).prompt_tokens > FEW
+        assert all(line.rows[mate] for mate in mates)
+        line.step()
+        found.append(torch.stack(line.rows[sequence]))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def long_line(kind: str, own_library: Library) -> Stepped:
+    """Whose steps are the library's, however many tokens they have."""
+    line = stepped(kind, own_library)
+    assert line.decoder is not None
+    line.decoder.most = EVERY
+    return line
 
 
 @each_kind
