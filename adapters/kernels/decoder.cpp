@@ -1,30 +1,24 @@
 // One step of a whole model for few tokens: what torch does in a thousand small operations.
 //
-// The models are decoders of Llama's kind, and decoder.py fills in the structs below. Between products
-// all numbers are float32. All threads go through all layers, each with its share of the heads and of
+// The models are decoders of Llama's kind, whose layers are dense or packed each for itself, and
+// decoder.py fills in the structs below. Between products all numbers are float32. All threads go through all layers, each with its share of the heads and of
 // the columns, and wait for each other where one needs what another has made; norms are short, and
 // each thread makes them for itself. To the bit, nothing of a token depends on how many others there
 // are.
 
 #include <omp.h>
 
-#include <cstdlib>
-#include <memory>
-#include <type_traits>
-
-#include "dense.h"
+#include "linear.h"
 #include "rows.h"
 
 namespace {
 
-constexpr int64_t SHARE = 16;  // columns that a thread does at least: a line of float32
+constexpr int64_t SHARE = 16;  // columns that a thread does at least: a line of float32, a packed block
 
-// Weights are as nn.Linear has them. There may be no norm of queries and keys, and no bias. Keys and
-// values are [slots, key heads, length, size].
+// There may be no norm of queries and keys. Keys and values are [slots, key heads, length, size].
 struct Layer {
   const void *attention_norm, *query_norm, *key_norm, *mlp_norm;
-  const void *query, *key, *value, *attended, *gate, *up, *down;
-  const void *query_bias, *key_bias, *value_bias, *attended_bias;
+  Linear query, key, value, attended, gate, up, down;
   void *keys, *values;
 };
 
@@ -33,7 +27,8 @@ struct Model {
   int64_t rotated, interleaved;
   float epsilon, scale;
   const Layer* each;
-  const void *norm, *output;
+  const void* norm;
+  Linear output;
 };
 
 // Each token goes to its place in its slot, and sees all up to there. `embedded` are [tokens, hidden],
@@ -44,21 +39,6 @@ struct Step {
   const int64_t *slots, *places, *wanted;
   const void *embedded, *cosines, *sines;
   float* logits;
-};
-
-// Numbers that begin where a line of the cache does.
-template <class Number>
-class Buffer {
- public:
-  explicit Buffer(int64_t count)
-      : numbers_((Number*)aligned_alloc(LINE, (count * sizeof(Number) / LINE + 1) * LINE)) {}
-  Number* at(int64_t place = 0) const { return numbers_.get() + place; }
-
- private:
-  struct Free {
-    void operator()(Number* numbers) const { free(numbers); }
-  };
-  std::unique_ptr<Number[], Free> numbers_;
 };
 
 // Which of `count` things are a thread's.
@@ -99,7 +79,6 @@ struct Shared {
 template <class Format>
 class Worker {
   using Number = typename Format::Number;
-  using Taken = typename Format::Taken;
 
  public:
   Worker(const Model& model, const Step& step, const Shared& shared, int thread, int threads)
@@ -110,7 +89,7 @@ class Worker {
         threads_(threads),
         normed_(step.tokens * model.hidden),
         weights_(longest(step) + LANES_OF_FLOATS),
-        taken_(step.tokens * widest(model)) {}
+        input_(step.tokens, widest(model)) {}
 
   void run() {
     embed();
@@ -121,24 +100,19 @@ class Worker {
       wait();
       look(layer);
       wait();
-      columns(rows(shared_.attended, model_.heads * model_.size), layer.attended,
-              layer.attended_bias, shared_.hidden.at(), model_.hidden, true);
+      input_.set(shared_.attended.at(), step_.tokens, model_.heads * model_.size);
+      columns(layer.attended, shared_.hidden.at(), model_.hidden, true);
       wait();
       think(layer);
       wait();
-      columns(rows(shared_.gates, model_.inner), layer.down, nullptr, shared_.hidden.at(),
-              model_.hidden, true);
+      input_.set(shared_.gates.at(), step_.tokens, model_.inner);
+      columns(layer.down, shared_.hidden.at(), model_.hidden, true);
       wait();
     }
     say();
   }
 
  private:
-  struct Rows {
-    const Taken* numbers;
-    int64_t count, size;
-  };
-
   static void wait() {
 #pragma omp barrier
   }
@@ -153,20 +127,20 @@ class Worker {
 
   // Queries, keys and values of this thread's heads; keys and values go to their places.
   void project(const Layer& layer) {
-    const Rows x = normed(layer.attention_norm);
+    norm_all(layer.attention_norm);
     const int64_t heads = model_.heads, key_heads = model_.key_heads;
     const Range units = mine(heads + 2 * key_heads);
     for (int64_t unit = units.first; unit < units.last; unit++) {
       if (unit < heads) {
-        head(x, layer.query, layer.query_bias, shared_.queries, unit, heads);
+        head(layer.query, shared_.queries, unit, heads);
         turn(shared_.queries, layer.query_norm, unit, heads);
       } else if (unit < heads + key_heads) {
-        head(x, layer.key, layer.key_bias, shared_.keys, unit - heads, key_heads);
+        head(layer.key, shared_.keys, unit - heads, key_heads);
         turn(shared_.keys, layer.key_norm, unit - heads, key_heads);
         keep(shared_.keys, layer.keys, unit - heads);
       } else {
         const int64_t number = unit - heads - key_heads;
-        head(x, layer.value, layer.value_bias, shared_.values, number, key_heads);
+        head(layer.value, shared_.values, number, key_heads);
         keep(shared_.values, layer.values, number);
       }
     }
@@ -187,9 +161,9 @@ class Worker {
   }
 
   void think(const Layer& layer) {
-    const Rows x = normed(layer.mlp_norm);
-    columns(x, layer.gate, nullptr, shared_.gates.at(), model_.inner, false);
-    columns(x, layer.up, nullptr, shared_.ups.at(), model_.inner, false);
+    norm_all(layer.mlp_norm);
+    columns(layer.gate, shared_.gates.at(), model_.inner, false);
+    columns(layer.up, shared_.ups.at(), model_.inner, false);
     const Range own = mine(model_.inner / SHARE);
     for (int64_t token = 0; token < step_.tokens; token++) {
       const int64_t first = token * model_.inner + own.first * SHARE;
@@ -201,48 +175,30 @@ class Worker {
     for (int64_t i = 0; i < step_.count; i++)
       norm(shared_.hidden.at(step_.wanted[i] * model_.hidden), (const Number*)model_.norm,
            model_.hidden, model_.epsilon, normed_.at(i * model_.hidden));
-    Rows x = rows(normed_, model_.hidden, step_.count);
-    columns(x, model_.output, nullptr, step_.logits, model_.vocabulary, false);
+    input_.set(normed_.at(), step_.count, model_.hidden);
+    columns(model_.output, step_.logits, model_.vocabulary, false);
   }
 
   // ---- parts of these ----
 
-  Rows normed(const void* weight) {
+  void norm_all(const void* weight) {
     for (int64_t token = 0; token < step_.tokens; token++)
       norm(shared_.hidden.at(token * model_.hidden), (const Number*)weight, model_.hidden,
            model_.epsilon, normed_.at(token * model_.hidden));
-    return rows(normed_, model_.hidden);
-  }
-
-  Rows rows(const Buffer<float>& of, int64_t size) { return rows(of, size, step_.tokens); }
-  Rows rows(const Buffer<float>& of, int64_t size, int64_t count) {
-    if constexpr (std::is_same_v<Taken, float> && std::is_same_v<Number, float>) {
-      return {of.at(), count, size};
-    } else {
-      for (int64_t row = 0; row < count; row++)
-        Format::take(of.at(row * size), size, taken_.at(row * size));
-      return {taken_.at(), count, size};
-    }
+    input_.set(normed_.at(), step_.tokens, model_.hidden);
   }
 
   // This thread's columns of a product.
-  void columns(const Rows& x, const void* weight, const void* bias, float* y, int64_t n, bool onto) {
+  void columns(const Linear& layer, float* y, int64_t n, bool onto) {
     const Range own = mine((n + SHARE - 1) / SHARE);
     const int64_t last = own.last * SHARE < n ? own.last * SHARE : n;
-    multiply(product(x, weight, bias, y, n, onto), own.first * SHARE, last);
+    input_.multiply(layer, y, n, onto, own.first * SHARE, last);
   }
 
   // One head of a product.
-  void head(const Rows& x, const void* weight, const void* bias, const Buffer<float>& y,
-            int64_t number, int64_t heads) {
+  void head(const Linear& layer, const Buffer<float>& y, int64_t number, int64_t heads) {
     const int64_t size = model_.size;
-    multiply(product(x, weight, bias, y.at(), heads * size, false), number * size,
-             (number + 1) * size);
-  }
-
-  static Product<Format, float> product(const Rows& x, const void* weight, const void* bias, float* y,
-                                        int64_t n, bool onto) {
-    return {x.numbers, (const Number*)weight, (const Number*)bias, y, x.count, n, x.size, n, onto};
+    input_.multiply(layer, y.at(), heads * size, false, number * size, (number + 1) * size);
   }
 
   void turn(const Buffer<float>& of, const void* weight, int64_t number, int64_t heads) {
@@ -274,7 +230,7 @@ class Worker {
   const Shared& shared_;
   const int thread_, threads_;
   const Buffer<float> normed_, weights_;
-  const Buffer<Taken> taken_;
+  Input<Format> input_;
 };
 
 template <class Format>
