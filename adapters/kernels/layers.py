@@ -27,8 +27,8 @@ class Linear(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A layer with so many outputs. A dense weight is [outputs, inputs]; a packed one, and what it is
-    scaled by, are as in `models/weight_only/native.py`. Outputs go along each tensor's first axis."""
+    """A layer with so many outputs, which go along each tensor's first axis. A dense weight is
+    [outputs, inputs]; packed ones and their scales are as in `models/weight_only/native.py`."""
 
     library: Library
     kind: int
