@@ -1,34 +1,29 @@
 // One step of a whole model: what torch does in a thousand small operations.
 //
-// The models are decoders of Llama's kind, and decoder.py fills in the structs below. Between products
-// all numbers are float32. All threads go through all layers, each with its share of the heads and of
-// the columns, and wait for each other where one needs what another has made; norms are short, and
-// each thread makes them for itself. To the bit, nothing of a token depends on how many others there
-// are.
+// The models are decoders of Llama's kind, whose layers are dense or packed each for itself, and
+// decoder.py fills in the structs below. Between products all numbers are float32. All threads go
+// through all layers, each with its share of the heads and of the columns, and wait for each other
+// where one needs what another has made. The norms of few tokens are short, and each thread makes them
+// for itself; those of many are shared out. To the bit, nothing of a token depends on which others
+// there are, nor on how many, among few or among many.
 
 #include <omp.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
-#include <type_traits>
 
-#include "dense.h"
 #include "many.h"
 #include "rows.h"
 
 namespace {
 
-constexpr int64_t SHARE = 16;  // columns that a thread does at least: a line of float32
-constexpr int64_t PLENTY = 24;  // heads of all tokens for each thread, from which on it takes some together
-constexpr int64_t FEW = 128;   // tokens up to which products are those of few rows
+constexpr int64_t SHARE = 16;   // columns that a thread does at least: a line of float32, a packed block
+constexpr int64_t FEW = 128;    // tokens
+constexpr int64_t PLENTY = 24;  // heads of all tokens, for each thread: from then on some are taken together
 
-// Weights are as nn.Linear has them. There may be no norm of queries and keys, and no bias. Keys and
-// values are [slots, key heads, length, size].
+// There may be no norm of queries and keys. Keys and values are [slots, key heads, length, size].
 struct Layer {
   const void *attention_norm, *query_norm, *key_norm, *mlp_norm;
-  const void *query, *key, *value, *attended, *gate, *up, *down;
-  const void *query_bias, *key_bias, *value_bias, *attended_bias;
+  Linear query, key, value, attended, gate, up, down;
   void *keys, *values;
 };
 
@@ -37,7 +32,8 @@ struct Model {
   int64_t rotated, interleaved;
   float epsilon, scale;
   const Layer* each;
-  const void *norm, *output;
+  const void* norm;
+  Linear output;
 };
 
 // Each token goes to its place in its slot, and sees all up to there. `embedded` are [tokens, hidden],
@@ -48,21 +44,6 @@ struct Step {
   const int64_t *slots, *places, *wanted;
   const void *embedded, *cosines, *sines;
   float* logits;
-};
-
-// Numbers that begin where a line of the cache does.
-template <class Number>
-class Buffer {
- public:
-  explicit Buffer(int64_t count)
-      : numbers_((Number*)aligned_alloc(LINE, (count * sizeof(Number) / LINE + 1) * LINE)) {}
-  Number* at(int64_t place = 0) const { return numbers_.get() + place; }
-
- private:
-  struct Free {
-    void operator()(Number* numbers) const { free(numbers); }
-  };
-  std::unique_ptr<Number[], Free> numbers_;
 };
 
 // Which of `count` things are a thread's.
@@ -85,9 +66,9 @@ int64_t widest(const Model& model) {
   return two > model.inner ? two : model.inner;
 }
 
-// What all threads see. `tiles` are the rows of a product of many.
+// What all threads see; the last two where tokens are many.
 struct Shared {
-  Buffer<float> hidden, queries, keys, values, attended, gates, ups, tiles;
+  Buffer<float> hidden, queries, keys, values, attended, gates, ups, normed, tiles;
 
   Shared(const Model& model, int64_t tokens, bool many)
       : hidden(tokens * model.hidden),
@@ -97,6 +78,7 @@ struct Shared {
         attended(tokens * model.heads * model.size),
         gates(tokens * model.inner),
         ups(tokens * model.inner),
+        normed(many ? tokens * model.hidden : 0),
         tiles(many ? ::tiles(tokens) * HEIGHT * widest(model) : 0) {}
 };
 
@@ -104,7 +86,6 @@ struct Shared {
 template <class Format>
 class Worker {
   using Number = typename Format::Number;
-  using Taken = typename Format::Taken;
 
  public:
   Worker(const Model& model, const Step& step, const Shared& shared, bool many, int thread,
@@ -117,9 +98,8 @@ class Worker {
         threads_(threads),
         normed_((many ? step.count : step.tokens) * model.hidden),
         weights_(TOGETHER * room(longest(step))),
-        row_(widest(model)),
-        panels_(many ? PANELS * WIDTH * DEPTH : 0),
-        taken_((many ? step.count + 1 : step.tokens) * widest(model)) {}
+        few_rows_(many ? step.count : step.tokens, widest(model)),
+        many_rows_(shared.tiles.at()) {}
 
   void run() {
     embed();
@@ -130,26 +110,19 @@ class Worker {
       wait();
       look(layer);
       wait();
-      columns(rows(shared_.attended, model_.heads * model_.size), layer.attended,
-              layer.attended_bias, shared_.hidden.at(), model_.hidden, true);
+      take(shared_.attended.at(), model_.heads * model_.size);
+      columns(layer.attended, shared_.hidden.at(), model_.hidden, true);
       wait();
       think(layer);
       wait();
-      columns(rows(shared_.gates, model_.inner), layer.down, nullptr, shared_.hidden.at(),
-              model_.hidden, true);
+      take(shared_.gates.at(), model_.inner);
+      columns(layer.down, shared_.hidden.at(), model_.hidden, true);
       wait();
     }
     say();
   }
 
  private:
-  // `laid`: among the tiles that all threads see.
-  struct Rows {
-    const Taken* numbers;
-    int64_t count, size;
-    bool laid;
-  };
-
   static void wait() {
 #pragma omp barrier
   }
@@ -164,20 +137,20 @@ class Worker {
 
   // Queries, keys and values of this thread's heads; keys and values go to their places.
   void project(const Layer& layer) {
-    const Rows x = normed(layer.attention_norm);
+    norm_all(layer.attention_norm);
     const int64_t heads = model_.heads, key_heads = model_.key_heads;
     const Range units = mine(heads + 2 * key_heads);
     for (int64_t unit = units.first; unit < units.last; unit++) {
       if (unit < heads) {
-        head(x, layer.query, layer.query_bias, shared_.queries, unit, heads);
+        head(layer.query, shared_.queries, unit, heads);
         turn(shared_.queries, layer.query_norm, unit, heads);
       } else if (unit < heads + key_heads) {
-        head(x, layer.key, layer.key_bias, shared_.keys, unit - heads, key_heads);
+        head(layer.key, shared_.keys, unit - heads, key_heads);
         turn(shared_.keys, layer.key_norm, unit - heads, key_heads);
         keep(shared_.keys, layer.keys, unit - heads);
       } else {
         const int64_t number = unit - heads - key_heads;
-        head(x, layer.value, layer.value_bias, shared_.values, number, key_heads);
+        head(layer.value, shared_.values, number, key_heads);
         keep(shared_.values, layer.values, number);
       }
     }
@@ -215,9 +188,9 @@ class Worker {
   }
 
   void think(const Layer& layer) {
-    const Rows x = normed(layer.mlp_norm);
-    columns(x, layer.gate, nullptr, shared_.gates.at(), model_.inner, false);
-    columns(x, layer.up, nullptr, shared_.ups.at(), model_.inner, false);
+    norm_all(layer.mlp_norm);
+    columns(layer.gate, shared_.gates.at(), model_.inner, false);
+    columns(layer.up, shared_.ups.at(), model_.inner, false);
     const Range own = mine(model_.inner / SHARE);
     for (int64_t token = 0; token < step_.tokens; token++) {
       const int64_t first = token * model_.inner + own.first * SHARE;
@@ -229,80 +202,60 @@ class Worker {
     for (int64_t i = 0; i < step_.count; i++)
       norm(shared_.hidden.at(step_.wanted[i] * model_.hidden), (const Number*)model_.norm,
            model_.hidden, model_.epsilon, normed_.at(i * model_.hidden));
-    const Rows x = few(normed_, model_.hidden, step_.count);
-    columns(x, model_.output, nullptr, step_.logits, model_.vocabulary, false);
+    few_rows_.set(normed_.at(), step_.count, model_.hidden);
+    const Range own = shares(model_.vocabulary);
+    few_rows_.multiply(model_.output, step_.logits, model_.vocabulary, false, own.first, own.last);
   }
 
   // ---- parts of these ----
 
-  Rows normed(const void* weight) {
-    const auto make = [&](int64_t token, float* to) {
+  void norm_all(const void* weight) {
+    const Range own = many_ ? laid() : Range(step_.tokens, 0, 1);
+    float* normed = many_ ? shared_.normed.at() : normed_.at();
+    for (int64_t token = own.first; token < own.last; token++)
       norm(shared_.hidden.at(token * model_.hidden), (const Number*)weight, model_.hidden,
-           model_.epsilon, to);
-    };
-    if (many_) return laid(model_.hidden, make);
-    for (int64_t token = 0; token < step_.tokens; token++)
-      make(token, normed_.at(token * model_.hidden));
-    return few(normed_, model_.hidden, step_.tokens);
+           model_.epsilon, normed + token * model_.hidden);
+    take(normed, model_.hidden);
   }
 
-  Rows rows(const Buffer<float>& of, int64_t size) {
-    const auto make = [&](int64_t token, float* to) {
-      memcpy(to, of.at(token * size), size * sizeof *to);
-    };
-    return many_ ? laid(size, make) : few(of, size, step_.tokens);
+  // A row for each token, to be multiplied with layers; of many a thread has seen to those that are laid
+  // by it.
+  void take(const float* x, int64_t k) {
+    if (!many_) return few_rows_.set(x, step_.tokens, k);
+    const Range own = mine(tiles(step_.tokens));
+    many_rows_.set(x, step_.tokens, k, own.first, own.last);
+    wait();
+  }
+  Range laid() const {
+    Range own = mine(tiles(step_.tokens));
+    own.first *= HEIGHT;
+    own.last = std::min(own.last * HEIGHT, step_.tokens);
+    return own;
   }
 
-  Rows few(const Buffer<float>& of, int64_t size, int64_t count) {
-    if constexpr (std::is_same_v<Taken, float> && std::is_same_v<Number, float>) {
-      return {of.at(), count, size, false};
-    } else {
-      for (int64_t row = 0; row < count; row++)
-        Format::take(of.at(row * size), size, taken_.at(row * size));
-      return {taken_.at(), count, size, false};
-    }
-  }
-
-  // Each thread lays some of the rows that `make` makes.
-  template <class Make>
-  Rows laid(int64_t size, Make make) {
-    if constexpr (MULTIPLIES_MANY<Format>) {
-      const Range own = mine(tiles(step_.tokens));
-      for (int64_t row = own.first * HEIGHT; row < own.last * HEIGHT; row++) {
-        if (row < step_.tokens)
-          make(row, row_.at());
-        else
-          memset(row_.at(), 0, size * sizeof(float));
-        Format::take(row_.at(), size, taken_.at());
-        lay(taken_.at(), size, row, shared_.tiles.at());
-      }
-      wait();
-    }
-    return {(const Taken*)shared_.tiles.at(), step_.tokens, size, true};
+  void multiply(const Linear& layer, float* y, int64_t n, bool onto, int64_t first, int64_t last) {
+    if (many_)
+      many_rows_.multiply(layer, y, n, onto, first, last);
+    else
+      few_rows_.multiply(layer, y, n, onto, first, last);
   }
 
   // This thread's columns of a product.
-  void columns(const Rows& x, const void* weight, const void* bias, float* y, int64_t n, bool onto) {
-    const Range own = mine((n + SHARE - 1) / SHARE);
-    const int64_t last = own.last * SHARE < n ? own.last * SHARE : n;
-    product(x, weight, bias, y, n, onto, own.first * SHARE, last);
+  void columns(const Linear& layer, float* y, int64_t n, bool onto) {
+    const Range own = shares(n);
+    multiply(layer, y, n, onto, own.first, own.last);
+  }
+  Range shares(int64_t n) const {
+    Range own = mine((n + SHARE - 1) / SHARE);
+    own.first *= SHARE;
+    own.last = std::min(own.last * SHARE, n);
+    return own;
   }
 
   // One head of a product.
-  void head(const Rows& x, const void* weight, const void* bias, const Buffer<float>& y,
-            int64_t number, int64_t heads) {
+  void head(const Linear& layer, const Buffer<float>& y, int64_t number, int64_t heads) {
     const int64_t size = model_.size;
-    product(x, weight, bias, y.at(), heads * size, false, number * size, (number + 1) * size);
-  }
-
-  void product(const Rows& x, const void* weight, const void* bias, float* y, int64_t n, bool onto,
-               int64_t first, int64_t last) {
-    const auto *w = (const Number*)weight, *b = (const Number*)bias;
-    if constexpr (MULTIPLIES_MANY<Format>)
-      if (x.laid)
-        return multiply(ManyRows<Format>{x.numbers, w, b, y, x.count, x.size, n, onto}, first, last,
-                        panels_.at());
-    multiply(Product<Format, float>{x.numbers, w, b, y, x.count, n, x.size, n, onto}, first, last);
+    multiply(layer, y.at(), heads * size, false, number * size, (number + 1) * size);
   }
 
   void turn(const Buffer<float>& of, const void* weight, int64_t number, int64_t heads) {
@@ -334,14 +287,15 @@ class Worker {
   const Shared& shared_;
   const bool many_;
   const int thread_, threads_;
-  const Buffer<float> normed_, weights_, row_, panels_;
-  const Buffer<Taken> taken_;
+  const Buffer<float> normed_, weights_;
+  FewRows<Format> few_rows_;
+  ManyRows<Format> many_rows_;
 };
 
 template <class Format>
 void run(const Model& model, const Step& step, int threads) {
   if (step.tokens * model.hidden * model.inner < WORTH_A_THREAD) threads = 1;
-  const bool many = MULTIPLIES_MANY<Format> && step.tokens > FEW;
+  const bool many = step.tokens > FEW;
   const Shared shared(model, step.tokens, many);
 #pragma omp parallel num_threads(threads)
   Worker<Format>(model, step, shared, many, omp_get_thread_num(), omp_get_num_threads()).run();

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from .layers import DENSE, LANES, Linear, Misfit, Parts, parts_of
 from .library import Library
-from .linear import EVERY, FewRowsLinear
+from .linear import EVERY
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,9 @@ FAMILIES = {
     "Qwen3ForCausalLM": False,
 }
 FUNCTIONS = {torch.float32: "danlu_step_float32", torch.bfloat16: "danlu_step_bfloat16"}
+SCALES = torch.bfloat16  # packed weights'
 # Tokens up to which a step is faster than torch's, by the bytes of the processor's vectors.
 MOST = {64: 64, 32: EVERY, 16: 8}
-LANES = 16  # channels of a head, and columns of a layer, are that many times something
 POINTER, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
@@ -34,13 +35,9 @@ class Layer(ctypes.Structure):
     """As in decoder.cpp."""
 
     _fields_: ClassVar = [
-        (name, POINTER)
-        for name in (
-            *("attention_norm", "query_norm", "key_norm", "mlp_norm"),
-            *("query", "key", "value", "attended", "gate", "up", "down"),
-            *("query_bias", "key_bias", "value_bias", "attended_bias"),
-            *("keys", "values"),
-        )
+        *((name, POINTER) for name in ("attention_norm", "query_norm", "key_norm", "mlp_norm")),
+        *((name, Linear) for name in ("query", "key", "value", "attended", "gate", "up", "down")),
+        *((name, POINTER) for name in ("keys", "values")),
     ]
 
 
@@ -52,7 +49,8 @@ class Model(ctypes.Structure):
         *((name, SIZE) for name in ("vocabulary", "length", "rotated", "interleaved")),
         *((name, FLOAT) for name in ("epsilon", "scale")),
         ("each", ctypes.POINTER(Layer)),
-        *((name, POINTER) for name in ("norm", "output")),
+        ("norm", POINTER),
+        ("output", Linear),
     ]
 
 
@@ -77,10 +75,6 @@ class Tokens:
     slots: Tensor
     places: Tensor
     wanted: Tensor
-
-
-class Misfit(Exception):
-    """The model has something that the library does not know."""
 
 
 class Decoder:
@@ -122,9 +116,9 @@ class Decoder:
         attention, mlp = layer.self_attn, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
         if hasattr(mlp, "gate_up_proj"):
-            gate, up = self._weight(mlp.gate_up_proj, biased=False).chunk(2)
+            gate, up = self._parts(mlp.gate_up_proj).halves()
         else:
-            gate, up = (self._weight(part, biased=False) for part in (mlp.gate_proj, mlp.up_proj))
+            gate, up = self._parts(mlp.gate_proj), self._parts(mlp.up_proj)
         norms = (
             layer.input_layernorm,
             *(getattr(attention, n, None) for n in ("q_norm", "k_norm")),
@@ -132,9 +126,8 @@ class Decoder:
         return Layer(
             *(self._address(norm.weight if norm else None) for norm in norms),
             self._address(layer.post_attention_layernorm.weight),
-            *(self._address(self._weight(part)) for part in projections),
-            *map(self._address, (gate, up, self._weight(mlp.down_proj, biased=False))),
-            *(self._address(part.bias) for part in projections),
+            *(self._linear(self._parts(part)) for part in projections),
+            *map(self._linear, (gate, up, self._parts(mlp.down_proj))),
             *map(self._address, (keys, values)),
         )
 
@@ -145,27 +138,34 @@ class Decoder:
             raise Misfit(f"{config.hidden_act} and heads of {size} channels")
         probe = torch.zeros((1, 1), dtype=torch.long)
         cosines, _ = self._inside.rotary_emb(self._inside.norm.weight, probe)
-        output = self._weight(self._whole.get_output_embeddings(), biased=False)
+        output = self._parts(self._whole.get_output_embeddings())
         return Model(
             *(len(self._layers), config.hidden_size, config.intermediate_size),
-            *(config.num_attention_heads, key_heads, size, len(output), length),
+            *(config.num_attention_heads, key_heads, size, output.outputs, length),
             *(cosines.shape[-1], FAMILIES[type(self._whole).__name__]),
             *(self._inside.norm.variance_epsilon, attention.scaling),
             self._layers,
-            *map(self._address, (self._inside.norm.weight, output)),
+            self._address(self._inside.norm.weight),
+            self._linear(output),
         )
 
-    def _weight(self, layer: nn.Module, *, biased: bool = True) -> Tensor:
-        if not isinstance(layer, FewRowsLinear):
+    def _parts(self, layer: nn.Module) -> Parts:
+        parts = parts_of(layer)
+        if parts is None:
             raise Misfit(f"a {type(layer).__name__}")
-        if layer.bias is not None and not biased:
-            raise Misfit("a bias where others have none")
-        return layer.weight
+        return parts
 
-    def _address(self, tensor: Tensor | None) -> int | None:
+    def _linear(self, parts: Parts) -> Linear:
+        weight = self._address(parts.weight, self._dtype if parts.kind == DENSE else torch.uint8)
+        scales = (self._address(t, SCALES) for t in (parts.scales, parts.offsets))
+        return Linear(parts.kind, weight, *scales, self._address(parts.bias))
+
+    def _address(self, tensor: Tensor | None, dtype: torch.dtype | None = None) -> int | None:
+        """Of a tensor in the model's format, or in another one."""
         if tensor is None:
             return None
-        if not (tensor.is_cpu and tensor.is_contiguous() and tensor.dtype is self._dtype):
+        fits = tensor.dtype is (dtype or self._dtype)
+        if not (fits and tensor.is_cpu and tensor.is_contiguous()):
             raise Misfit(f"a tensor of {tensor.dtype} on {tensor.device}")
         self._kept.append(tensor)
         return tensor.data_ptr()
@@ -175,7 +175,7 @@ def decoder_for(
     model: nn.Module, keys: Sequence[Tensor], values: Sequence[Tensor]
 ) -> Decoder | None:
     """The same model for steps of few tokens; None where the library does not know its kind."""
-    own = next((layer for layer in model.modules() if isinstance(layer, FewRowsLinear)), None)
+    own = next(filter(None, map(parts_of, model.modules())), None)
     known = type(model).__module__.startswith("transformers.") and type(model).__name__ in FAMILIES
     if own is None or not known:
         return None

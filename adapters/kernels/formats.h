@@ -69,6 +69,7 @@ typedef float Floats __attribute__((vector_size(VECTOR)));
 typedef float FloatsAnywhere __attribute__((vector_size(VECTOR), aligned(4), may_alias));
 typedef uint32_t Bits __attribute__((vector_size(VECTOR)));
 typedef uint32_t BitsAnywhere __attribute__((vector_size(VECTOR), aligned(2), may_alias));
+typedef Half Halves __attribute__((vector_size(VECTOR / 2)));
 typedef Half HalvesAnywhere __attribute__((vector_size(VECTOR / 2), aligned(2), may_alias));
 
 constexpr int64_t LANES_OF_FLOATS = VECTOR / sizeof(float);
@@ -79,7 +80,14 @@ inline Floats floats(const Half* from) {
 }
 inline void put(Floats values, float* to) { *(FloatsAnywhere*)to = values; }
 inline void put(Floats values, Half* to) {
-  for (int64_t i = 0; i < LANES_OF_FLOATS; i++) to[i] = rounded(values[i]);
+#if BF16
+  const __m256bh halves = _mm512_cvtneps_pbh((__m512)values);
+  memcpy(to, &halves, sizeof halves);
+#else
+  const Bits bits = (Bits)values, nearest = bits + 0x7fff + (bits >> 16 & 1);
+  const Bits found = values != values ? bits | 0x400000 : nearest;
+  *(HalvesAnywhere*)to = __builtin_convertvector(found >> 16, Halves);
+#endif
 }
 
 // Rounded once, where the processor can. Left to the compiler, one tile is, and another one is not.

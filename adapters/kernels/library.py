@@ -19,8 +19,11 @@ from ..errors import StartError
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp", "packed_words.cpp")
-HEADERS = ("dense.h", "formats.h", "many.h", "rows.h")
+SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp")
+HEADERS = (
+    *("buffer.h", "dense.h", "formats.h", "integers.h", "linear.h", "many.h"),
+    *("packed.h", "packed_bytes.h", "packed_words.h", "rows.h"),
+)
 CPUINFO = Path("/proc/cpuinfo")
 # Warnings of GCC 12 about its own headers for AVX-512 are left out.
 COMPILE = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-w")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from .layers import DENSE, Parts
 from .library import Library
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class FewRowsLinear(nn.Linear):
         if self._is_for_the_library(x):
             return few_rows(self.library, x, self.weight, self.bias)
         return linear(x, self.weight, self.bias)  # which also says what is wrong
+
+    def parts(self) -> Parts:
+        """For steps of whole models; see `decoder.py`."""
+        return Parts(self.library, DENSE, self.out_features, self.weight, bias=self.bias)
 
     def _is_for_the_library(self, x: Tensor) -> bool:
         """Whoever has the model may have moved or changed it since."""

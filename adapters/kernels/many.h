@@ -1,65 +1,103 @@
-// Products of many rows with a dense weight: y[m, n] = x[m, k] · w[n, k]ᵀ + bias[n], row by row in memory.
+// Products of many rows with a layer: y[m, n] = x[m, k] · w[n, k]ᵀ, row by row in memory.
 //
 // With many rows a product takes as long as its multiplications take, so numbers are laid out as these
-// want them: of x HEIGHT rows side by side, column by column, in a `tile`; of the weight two vectors of
-// rows, likewise, in a panel, which is made when it is needed and serves all of x. Each number of y has
-// one accumulator of its own and runs over k in one order: to the bit, no row depends on how many
-// others there are.
+// want them: of x HEIGHT rows side by side, column by column, in a tile; of the weight two vectors of
+// rows, likewise, in a panel, which is made when it is needed, whatever the weight's kind, and serves
+// all of x. Each number of y has one accumulator and runs over k in one order: to the bit, no row
+// depends on how many others there are, as long as these are many.
 
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
 
-#include "formats.h"
+#include "linear.h"
 
-constexpr int64_t HEIGHT = VECTOR == 64 ? 12 : 6;  // twice as many sums, and what is multiplied,
-                                                   // are as many vectors as there are registers for
-constexpr int64_t DEPTH = 512;    // columns of x at a time: of so many, the panels below stay near
-constexpr int64_t PANELS = 4;     // that a tile is multiplied with while it is near
+// As many sums, of two vectors a row, as there are registers for, beside what is multiplied.
+constexpr int64_t HEIGHT = VECTOR == 64 ? 12 : 6;
 constexpr int64_t WIDTH = 2 * LANES_OF_FLOATS;  // columns of y in a panel
-
-// Whether a format's numbers can be laid out so.
-template <class Format>
-constexpr bool MULTIPLIES_MANY = std::is_same_v<typename Format::Part, Floats>;
+constexpr int64_t DEPTH = 512;                  // columns of x at a time, so that panels stay near
+constexpr int64_t PANELS = 4;                   // that a tile meets while it is near itself
 
 inline int64_t tiles(int64_t rows) { return (rows + HEIGHT - 1) / HEIGHT; }
 
-// Row `row` of x, as `Format::take` makes it, goes to its place among the tiles.
-inline void lay(const float* x, int64_t k, int64_t row, float* tiles) {
-  float* to = tiles + row / HEIGHT * HEIGHT * k + row % HEIGHT;
-  for (int64_t column = 0; column < k; column++) to[column * HEIGHT] = x[column];
-}
+// ---- weights, whose rows from `first` on become a panel: [depth, VECTORS · lanes] ----
 
-// Where everything lies. There may be no bias. `onto`: y is added to.
 template <class Format>
-struct ManyRows {
-  const float* tiles;
-  const typename Format::Number *w, *bias;
-  float* y;
-  int64_t m, k;
-  int64_t stride;  // from row to row of y
-  bool onto;
-};
+struct DenseRows {
+  const typename Format::Number* numbers;
+  int64_t k;
 
-// VECTORS vectors of rows of the weight, `depth` columns of each: [depth, VECTORS · lanes].
-template <int VECTORS, class Format>
-inline void make_panel(const typename Format::Number* w, int64_t k, int64_t depth, float* panel) {
-  constexpr int64_t LANES = LANES_OF_FLOATS, ROW = VECTORS * LANES;
-  float taken[LANES * LANES];
-  for (int64_t first = 0; first < ROW; first += LANES)
-    for (int64_t column = 0; column < depth; column += Format::STEP)
-      for (int64_t part = 0; part < Format::PARTS; part++) {
+  template <int VECTORS>
+  void panel(int64_t first, int64_t column, int64_t depth, float* to) const {
+    constexpr int64_t LANES = LANES_OF_FLOATS, ROW = VECTORS * LANES;
+    float some[LANES * LANES];
+    for (int64_t across = 0; across < ROW; across += LANES)
+      for (int64_t down = 0; down < depth; down += LANES) {
         for (int64_t row = 0; row < LANES; row++)
-          put(Format::part(w + (first + row) * k + column, part), taken + row * LANES);
-        float* to = panel + (column + part * LANES) * ROW + first;
+          put(floats(numbers + (first + across + row) * k + column + down), some + row * LANES);
         for (int64_t lane = 0; lane < LANES; lane++) {
-          Floats across;
-          for (int64_t row = 0; row < LANES; row++) across[row] = taken[row * LANES + lane];
-          put(across, to + lane * ROW);
+          Floats turned;
+          for (int64_t row = 0; row < LANES; row++) turned[row] = some[row * LANES + lane];
+          put(turned, to + (down + lane) * ROW + across);
         }
       }
-}
+  }
+};
+
+#if INTEGERS
+// How the numbers of packed weights lie is in native.py.
+struct Int8Rows {
+  Int8 w;
+  int64_t k;
+
+  template <int VECTORS>
+  void panel(int64_t first, int64_t column, int64_t depth, float* to) const {
+    constexpr int64_t ROW = VECTORS * LANES_OF_FLOATS;
+    for (int64_t across = 0; across < ROW; across++) {
+      const int64_t row = first + across;
+      const float scale = get(w.scales + row);
+      const uint8_t* numbers = w.numbers + row / LANES * LANES * k + column * LANES + row % LANES * 4;
+      for (int64_t down = 0; down < depth; down++)
+        to[down * ROW + across] = (numbers[down / 4 * LANES * 4 + down % 4] - 128) * scale;
+    }
+  }
+};
+
+struct Int4Rows {
+  Int4 w;
+  int64_t k;
+
+  template <int VECTORS>
+  void panel(int64_t first, int64_t column, int64_t depth, float* to) const {
+    constexpr int64_t ROW = VECTORS * LANES_OF_FLOATS, HALF = GROUP / 2;
+    for (int64_t across = 0; across < ROW; across++) {
+      const int64_t row = first + across;
+      for (int64_t down = 0; down < depth; down += GROUP) {
+        const int64_t group = row / LANES * (k / GROUP) + (column + down) / GROUP;
+        const int64_t at = group * LANES + row % LANES;
+        const float scale = get(w.scales + at), offset = get(w.offsets + at);
+        const uint8_t* pairs = w.numbers + group * HALF * LANES + row % LANES * 4;
+        for (int64_t i = 0; i < HALF; i++) {
+          const int pair = pairs[i / 4 * LANES * 4 + i % 4];
+          to[(down + i) * ROW + across] = (pair % 16 - 8) * scale + offset;
+          to[(down + HALF + i) * ROW + across] = (pair / 16 - 8) * scale + offset;
+        }
+      }
+    }
+  }
+};
+#endif
+
+// ---- products ----
+
+// Where a product goes. There may be no bias. `onto`: y is added to.
+template <class Number>
+struct Sums {
+  float* y;
+  int64_t m, stride;
+  const Number* bias;
+  bool onto;
+};
 
 // A tile with a panel, whose sums begin with `begin`. Of the tile's rows the first `rows` are anybody's.
 template <int VECTORS>
@@ -77,7 +115,7 @@ inline void tile_with(const float* tile, const float* panel, int64_t depth, cons
     Floats parts[VECTORS];
     for (int j = 0; j < VECTORS; j++) parts[j] = floats(panel + column * ROW + j * LANES);
     for (int i = 0; i < HEIGHT; i++) {
-      const Floats x = tile[column * HEIGHT + i] - Floats{};
+      const Floats x = tile[column * HEIGHT + i] - Floats{};  // which, unlike a sum, costs nothing
       for (int j = 0; j < VECTORS; j++) add_product(sums[i][j], x, parts[j]);
     }
   }
@@ -86,38 +124,74 @@ inline void tile_with(const float* tile, const float* panel, int64_t depth, cons
       for (int j = 0; j < VECTORS; j++) put(sums[i][j], y + i * stride + j * LANES);
 }
 
-// The columns from `first` on, `count` panels of VECTORS vectors, as far as `depth` columns of x go.
-template <int VECTORS, class Format>
-inline void panels_of(const ManyRows<Format>& p, int64_t first, int64_t count, int64_t column,
-                      int64_t depth, float* panels) {
-  constexpr int64_t LANES = LANES_OF_FLOATS, ROW = VECTORS * LANES;
-  for (int64_t i = 0; i < count; i++)
-    make_panel<VECTORS, Format>(p.w + (first + i * ROW) * p.k + column, p.k, depth,
-                                panels + i * ROW * depth);
-  for (int64_t tile = 0; tile < tiles(p.m); tile++)
-    for (int64_t i = 0; i < count; i++) {
-      const int64_t here = first + i * ROW;
-      Floats begin[VECTORS] = {};
-      if (p.bias && column == 0)
-        for (int j = 0; j < VECTORS; j++) begin[j] = floats(p.bias + here + j * LANES);
-      tile_with<VECTORS>(p.tiles + (tile * p.k + column) * HEIGHT, panels + i * ROW * depth, depth,
-                         begin, p.y + tile * HEIGHT * p.stride + here, p.stride,
-                         p.m - tile * HEIGHT, p.onto || column > 0);
-    }
-}
-
-// The columns from `first` up to `last`, whole vectors, on the calling thread. `panels` has room for
-// PANELS · WIDTH · DEPTH numbers.
+// Rows of x among the tiles that all threads see.
 template <class Format>
-void multiply(const ManyRows<Format>& p, int64_t first, int64_t last, float* panels) {
-  for (int64_t column = 0; column < p.k; column += DEPTH) {
-    const int64_t depth = std::min(p.k - column, DEPTH);
-    int64_t at = first;
-    while (at + WIDTH <= last) {
-      const int64_t count = std::min((last - at) / WIDTH, PANELS);
-      panels_of<2>(p, at, count, column, depth, panels);
-      at += count * WIDTH;
+class ManyRows {
+  using Number = typename Format::Number;
+
+ public:
+  explicit ManyRows(float* tiles) : tiles_(tiles), panels_(PANELS * WIDTH * DEPTH) {}
+
+  // Lays the rows of the tiles from `first` up to `last`; then others may be waited for.
+  void set(const float* x, int64_t m, int64_t k, int64_t first, int64_t last) {
+    m_ = m, k_ = k;
+    for (int64_t row = first * HEIGHT; row < last * HEIGHT; row++) {
+      float* to = tiles_ + row / HEIGHT * HEIGHT * k + row % HEIGHT;
+      for (int64_t column = 0; column < k; column++)
+        to[column * HEIGHT] = row < m ? x[row * k + column] : 0;
     }
-    if (at < last) panels_of<1>(p, at, 1, column, depth, panels);
   }
-}
+
+  // The columns of y [m, n] from `first` up to `last`, which are whole vectors.
+  void multiply(const Linear& layer, float* y, int64_t n, bool onto, int64_t first, int64_t last) {
+    const Sums<Number> sums{y, m_, n, (const Number*)layer.bias, onto};
+    if (layer.kind == DENSE)
+      return multiply(DenseRows<Format>{(const Number*)layer.weight, k_}, sums, first, last);
+#if INTEGERS
+    const uint8_t* numbers = (const uint8_t*)layer.weight;
+    const Half *scales = (const Half*)layer.scales, *offsets = (const Half*)layer.offsets;
+    if (layer.kind == INT8)
+      multiply(Int8Rows{{numbers, scales}, k_}, sums, first, last);
+    else
+      multiply(Int4Rows{{numbers, scales, offsets}, k_}, sums, first, last);
+#endif
+  }
+
+ private:
+  template <class Weight>
+  void multiply(const Weight& w, const Sums<Number>& sums, int64_t first, int64_t last) {
+    for (int64_t column = 0; column < k_; column += DEPTH) {
+      int64_t at = first;
+      while (at + WIDTH <= last) {
+        const int64_t count = std::min((last - at) / WIDTH, PANELS);
+        panels<2>(w, sums, at, count, column);
+        at += count * WIDTH;
+      }
+      if (at < last) panels<1>(w, sums, at, 1, column);
+    }
+  }
+
+  // `count` panels, with as many columns of x as they are deep.
+  template <int VECTORS, class Weight>
+  void panels(const Weight& w, const Sums<Number>& sums, int64_t first, int64_t count,
+              int64_t column) {
+    constexpr int64_t LANES = LANES_OF_FLOATS, ROW = VECTORS * LANES;
+    const int64_t depth = std::min(k_ - column, DEPTH);
+    for (int64_t i = 0; i < count; i++)
+      w.template panel<VECTORS>(first + i * ROW, column, depth, panels_.at(i * ROW * depth));
+    for (int64_t tile = 0; tile < tiles(m_); tile++)
+      for (int64_t i = 0; i < count; i++) {
+        const int64_t here = first + i * ROW, row = tile * HEIGHT;
+        Floats begin[VECTORS] = {};
+        if (sums.bias && column == 0)
+          for (int j = 0; j < VECTORS; j++) begin[j] = floats(sums.bias + here + j * LANES);
+        tile_with<VECTORS>(tiles_ + row * k_ + column * HEIGHT, panels_.at(i * ROW * depth), depth,
+                           begin, sums.y + row * sums.stride + here, sums.stride, m_ - row,
+                           sums.onto || column > 0);
+      }
+  }
+
+  float* tiles_;
+  Buffer<float> panels_;
+  int64_t m_ = 0, k_ = 0;
+};

@@ -1,5 +1,6 @@
 """A scheduler and a runner on a model, stepped by hand, as an engine's thread does it."""
 
+import random
 from collections.abc import Mapping, Sequence as Ids
 from itertools import groupby
 from typing import Any
@@ -19,6 +20,7 @@ from danlu.worker.suitability import Fit
 from .card import HOST
 
 CHUNK = 64
+WORDS = 96
 
 
 class Stepped:
@@ -117,3 +119,19 @@ def generated(model: Any, sequence: Sequence, count: int) -> list[int]:
     )
     found: list[int] = whole[0].tolist()
     return found
+
+
+def some_ids(chance: random.Random, count: int) -> list[int]:
+    return [chance.randrange(WORDS) for _ in range(count)]
+
+
+def answered(line: Stepped, prompt: Ids[int], mates: Ids[Ids[int]]) -> Tensor:
+    """The rows that the answer to `prompt` was chosen from; mates come before it, and leave."""
+    others = [line.add(mate) for mate in mates]
+    line.step(40)
+    sequence = line.add(prompt)
+    while len(line.rows[sequence]) < 6:
+        line.step(30)
+        if others:
+            line.end(others.pop())
+    return torch.stack(line.rows[sequence][:6])

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from ...kernels.layers import Parts
 from .kernel import Kernel, Packed
+from .native import Native
 from .rows import Rows, rounded
 
 
@@ -35,6 +37,14 @@ class WeightOnlyLinear(nn.Module):
         if self.bias is not None:
             found = found + self.bias
         return found.view(*x.shape[:-1], self.out_features)
+
+    def parts(self) -> Parts | None:
+        """For danlu's own library; None where the kernel is another's."""
+        kernel = self._kernel
+        if not isinstance(kernel, Native):
+            return None
+        own = (self.weight, self.scales, self.offsets, self.bias)
+        return Parts(kernel.library, kernel.kind, self.out_features, *own)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bits={self._kernel.bits}"

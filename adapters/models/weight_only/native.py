@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ...kernels.layers import INT4, INT8, LANES
 from ...kernels.library import Library
 from ...kernels.linear import EVERY
 from .kernel import Packed
@@ -19,7 +20,6 @@ from .pieces import by_pieces
 from .rows import GROUP, Rows
 
 DENSE_FROM = 192  # rows of activations, where torch has fast products of bfloat16
-LANES = 16  # rows of a weight that lie side by side
 WIDTH = 4  # columns of each of them in a vector
 PIECE = 2**19  # numbers of a weight that are made dense at a time
 LONGEST = 65536  # columns: more could not be added up in 32 bits
@@ -29,9 +29,10 @@ class Native:
     """What both have in common."""
 
     dtypes = (torch.bfloat16,)
+    kind: int  # to the library
 
     def __init__(self, library: Library) -> None:
-        self._library = library
+        self.library = library
         self._dense_from = DENSE_FROM if library.bfloat16 else EVERY
 
     def fits(self, rows: int, columns: int) -> bool:
@@ -41,7 +42,7 @@ class Native:
 class NativeInt8(Native):
     """A weight is [n / LANES, k / WIDTH, LANES, WIDTH], as from 0 to 255; scales are [n]."""
 
-    bits = 8
+    bits, kind = 8, INT8
 
     def pack(self, rows: Rows, dtype: torch.dtype) -> Packed:
         assert rows.scale.shape[1] == 1 and rows.offset is None
@@ -53,7 +54,7 @@ class NativeInt8(Native):
         if len(x) >= self._dense_from:
             return by_pieces(x, len(packed.scales), self._pieces(packed))
         found = x.new_empty((len(x), len(packed.scales)))
-        self._library.call("danlu_int8", *_sizes(x, found), x, packed.weight, packed.scales, found)
+        self.library.call("danlu_int8", *_sizes(x, found), x, packed.weight, packed.scales, found)
         return found
 
     def _pieces(self, packed: Packed) -> Iterator[Tensor]:
@@ -70,7 +71,7 @@ class NativeInt4(Native):
     of a column in the first half of its group and one in the other; scales and their offsets are
     [n / LANES, k / GROUP, LANES]."""
 
-    bits = 4
+    bits, kind = 4, INT4
 
     def pack(self, rows: Rows, dtype: torch.dtype) -> Packed:
         n, k = rows.shape
@@ -89,7 +90,7 @@ class NativeInt4(Native):
             return by_pieces(x, n, self._pieces(packed))
         found = x.new_empty((len(x), n))
         parts = (x, weight, scales, offsets, found)
-        self._library.call("danlu_int4", *_sizes(x, found), *parts)
+        self.library.call("danlu_int4", *_sizes(x, found), *parts)
         return found
 
     def _pieces(self, packed: Packed) -> Iterator[Tensor]:
