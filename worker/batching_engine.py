@@ -1,7 +1,7 @@
 """An engine that answers all requests at once: one bound thread, one forward of the model a step.
 
-Who runs in a step is the scheduler's to say, what it computes the runner's, how a request ends the
-batch's. Here is the door to the thread they live on.
+Who runs in a step is the scheduler's to say, what it computes the runner's, how a request ends
+`Running`'s. Here is the door to the thread they live on.
 """
 
 import contextlib
@@ -41,6 +41,7 @@ from .sampler import Sampler
 from .scheduler import Scheduler
 from .shapes import Shapes, power
 from .shelf import Shelf
+from .steps import Steps
 from .suitability import Fit
 from .trial import trusted
 from .tunings import Tunings
@@ -232,23 +233,30 @@ class BatchingEngine:
         decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
         runner = Runner(model, cache, shapes, tunings, decoder)
         warm_up(runner, shapes, progress, self._manner.lookahead)
-        return Running(
-            self._hosted,
+        scheduler = Scheduler(
+            KvSlots(room.slots),
+            concurrency=room.concurrency,
+            chunk=CHUNK,
+            parts=1 if shapes.fixed else None,
+        )
+        steps = Steps(
             self._device,
-            Scheduler(
-                KvSlots(room.slots),
-                concurrency=room.concurrency,
-                chunk=CHUNK,
-                parts=1 if shapes.fixed else None,
-            ),
+            scheduler,
             runner,
             Sampler(room.concurrency, fit.vocabulary, model.device),
             self._failures,
+            pace=Pace(CHUNK, BURST),
+            seats=room.concurrency,
+            clock=self._clock,
+        )
+        return Running(
+            self._hosted,
+            self._device,
+            scheduler,
+            steps,
+            self._failures,
             self._settle,
             tunings=tunings,
-            pace=Pace(CHUNK, BURST),
-            clock=self._clock,
-            seats=room.concurrency,
             interval=self._manner.stream_interval,
             lookahead=self._manner.lookahead,
         )
