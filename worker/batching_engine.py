@@ -1,7 +1,7 @@
 """An engine that answers all requests at once: one bound thread, one forward of the model a step.
 
-Who runs in a step is the scheduler's to say, what it computes the runner's, how a request ends the
-batch's. Here is the door to the thread they live on.
+Who runs in a step is the scheduler's to say, what it computes the runner's, how a request ends
+`Running`'s. Here is the door to the thread they live on.
 """
 
 import contextlib
@@ -41,6 +41,7 @@ from .sampler import Sampler
 from .scheduler import Scheduler
 from .shapes import Shapes, power
 from .shelf import Shelf
+from .steps import Steps
 from .suitability import Fit
 from .trial import trusted
 from .tunings import Tunings
@@ -86,7 +87,8 @@ Item = Arrival | Errand | Change
 class BatchingEngine:
     """See `Engine`. Sets and events are shared between threads; each use of them is atomic.
 
-    Made on any thread; raises what the engine's own thread could not do: bind, allocate, warm up.
+    Adapters take at most `adapter_memory` bytes. Made on any thread; raises what the engine's own
+    thread could not do: bind, allocate, warm up.
     """
 
     def __init__(
@@ -97,12 +99,13 @@ class BatchingEngine:
         room: Room,
         manner: Manner | None = None,
         progress: Progress | None = None,
+        adapter_memory: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._manner, self._clock = manner or Manner(), clock
         self.adapters = Shelf(self._manner.names, self._load, self._retire)
         self._hosted = Hosted(loaded, self._manner, self.adapters.adapter)
-        self._device, self._room = device, room
+        self._device, self._room, self._adapter_memory = device, room, adapter_memory
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes
@@ -228,27 +231,34 @@ class BatchingEngine:
             part=min(CHUNK, room.length),
             fixed=self._device.fixed_shapes,
         )
-        tunings = Tunings(model)
+        tunings = Tunings(model, self._adapter_memory)
         decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
         runner = Runner(model, cache, shapes, tunings, decoder)
         warm_up(runner, shapes, progress, self._manner.lookahead)
-        return Running(
-            self._hosted,
+        scheduler = Scheduler(
+            KvSlots(room.slots),
+            concurrency=room.concurrency,
+            chunk=CHUNK,
+            parts=1 if shapes.fixed else None,
+        )
+        steps = Steps(
             self._device,
-            Scheduler(
-                KvSlots(room.slots),
-                concurrency=room.concurrency,
-                chunk=CHUNK,
-                parts=1 if shapes.fixed else None,
-            ),
+            scheduler,
             runner,
             Sampler(room.concurrency, fit.vocabulary, model.device),
             self._failures,
+            pace=Pace(CHUNK, BURST),
+            seats=room.concurrency,
+            clock=self._clock,
+        )
+        return Running(
+            self._hosted,
+            self._device,
+            scheduler,
+            steps,
+            self._failures,
             self._settle,
             tunings=tunings,
-            pace=Pace(CHUNK, BURST),
-            clock=self._clock,
-            seats=room.concurrency,
             interval=self._manner.stream_interval,
             lookahead=self._manner.lookahead,
         )

@@ -34,6 +34,11 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
             "is a directory here; download that version and give its directory"
         )
     check_paths(settings.adapters, settings.adapter_dir)
+    if settings.adapter_memory is not None and not (settings.adapters or settings.adapter_dir):
+        raise StartError(
+            f"--adapter-memory {settings.adapter_memory:g} is for adapters, and there are none; "
+            "give --adapters or --adapter-dir, or leave it out"
+        )
     if settings.conv_template is not None:
         template_named(settings.conv_template)
     return dataclasses.replace(
@@ -97,16 +102,15 @@ def chosen_quantization(settings: WorkerSettings) -> str | None:
 
 
 def _check_gpus(gpus: str, device: str, several: bool) -> None:
-    if several and CARDS.fullmatch(gpus) and "," in gpus:
-        return
-    if not gpus.isdecimal():
+    listed = several and CARDS.fullmatch(gpus)
+    if not listed and not gpus.isdecimal():
         cards = gpus if CARDS.fullmatch(gpus) else "0,1"
         raise StartError(
             f"--gpus {gpus!r} is not supported: a worker serves one card; "
             "start one worker a card, with --gpus 0 and so on, "
             f"or all of them with danlu up --device {_kind(device)} --gpus {cards}"
         )
-    if device not in ("cuda", "npu"):
+    if device not in (("cuda", "npu") if several else ("auto", "cuda", "npu")):
         raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")
 
 

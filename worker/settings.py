@@ -67,7 +67,7 @@ class WorkerSettings:
         env=("FASTCHAT_WORKER_HEART_BEAT_INTERVAL",),
     )
     device: str = knob("auto", "auto, cpu, cuda, npu, or one card of them, such as npu:1")
-    gpus: str = knob("", "number of the card, for --device cuda or npu")
+    gpus: str = knob("", "number of the card, for --device cuda, npu or auto")
     num_gpus: int = knob(1, "cards for the model; more than one with --engine vllm only", low=1)
     dtype: str | None = knob(
         None,
@@ -106,6 +106,12 @@ class WorkerSettings:
     )
     adapter_dir: str = knob(
         "", "directory below which adapters may be loaded while it runs; none may if not given"
+    )
+    adapter_memory: float | None = knob(
+        None,
+        "GiB for all adapters, kept free of answers; if not given what --adapters take, and with "
+        "--adapter-dir a twentieth of what is free beside them",
+        low=0,
     )
     embed_in_truncate: bool = knob(
         False, "cut texts for embeddings that exceed the context, instead of averaging their parts"

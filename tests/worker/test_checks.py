@@ -53,6 +53,12 @@ def test_a_gguf_file_is_a_model(tmp_path: Path) -> None:
     assert checked(WorkerSettings(model_path=str(file))).names == ("model",)
 
 
+def test_memory_for_adapters_where_there_are_none(model: str, tmp_path: Path) -> None:
+    said = refusal(model_path=model, adapter_memory=0.5)
+    assert said.startswith("--adapter-memory 0.5 is for adapters, and there are none; give --adap")
+    checked(WorkerSettings(model_path=model, adapter_memory=0.5, adapter_dir=str(tmp_path)))
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "npu", "npu:1", "cuda:15"])
 def test_a_device_that_we_have(device: str, model: str) -> None:
     assert checked(WorkerSettings(model_path=model, device=device)).device == device
@@ -81,9 +87,18 @@ def test_a_worker_serves_one_card(device: str, kind: str, model: str) -> None:
 
 def test_gpus_chooses_the_card(model: str) -> None:
     assert checked(WorkerSettings(model_path=model, device="npu", gpus="3")).device == "npu:3"
+    assert checked(WorkerSettings(model_path=model, gpus="3")).device == "auto:3"
 
 
-@pytest.mark.parametrize("device", ["cpu", "auto", "npu:1"])
+@pytest.mark.parametrize("gpus", ["0", "0,1"])
+def test_vllm_has_to_know_whose_cards_are_meant(gpus: str, model: str) -> None:
+    said = refusal(model_path=model, engine="vllm", gpus=gpus)
+    assert said == f"--gpus {gpus} needs --device cuda or npu, not 'auto'"
+    named = WorkerSettings(model_path=model, engine="vllm", device="npu", gpus=gpus)
+    assert checked(named).device == f"npu:{gpus}"
+
+
+@pytest.mark.parametrize("device", ["cpu", "npu:1"])
 def test_gpus_that_would_mean_nothing_is_refused(device: str, model: str) -> None:
     said = refusal(model_path=model, device=device, gpus="0")
     assert said == f"--gpus 0 needs --device cuda or npu, not {device!r}"
