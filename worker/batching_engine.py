@@ -35,6 +35,7 @@ from .kv_slots import KvSlots
 from .loading import Progress
 from .outbox import Box
 from .pace import Pace
+from .recording import beside, recorded
 from .runner import Runner
 from .running import Running
 from .sampler import Sampler
@@ -230,8 +231,10 @@ class BatchingEngine:
         )
         tunings = Tunings(model)
         decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
-        runner = Runner(model, cache, shapes, tunings, decoder)
-        warm_up(runner, shapes, progress, self._manner.lookahead)
+        wanted, lookahead = self._manner.graphs, self._manner.lookahead
+        replays = recorded(model, cache, shapes, self._device, wanted, progress)
+        runner = Runner(model, cache, shapes, tunings, decoder, replays)
+        beside(replays, lambda: warm_up(runner, shapes, progress, lookahead), self._device, wanted)
         return Running(
             self._hosted,
             self._device,
@@ -250,7 +253,7 @@ class BatchingEngine:
             clock=self._clock,
             seats=room.concurrency,
             interval=self._manner.stream_interval,
-            lookahead=self._manner.lookahead,
+            lookahead=lookahead,
         )
 
     def _receive(self, running: Running, errands: "deque[Errand]", *, wait: bool) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import torch
 
 from ..errors import StartError
-from .device import NOWHERE, Device
+from .device import NOWHERE, Device, Recorder
 from .fault import Fault
+from .graphs import GraphRecorder
 from .static_tls import said_by, starved
 
 # torch_npu raises a plain RuntimeError up to 7.3, so the words decide; 207001 is ACL's "no memory".
@@ -76,6 +77,13 @@ class NPU:
 
     def release_memory(self) -> None:
         self._npu.empty_cache()
+
+    def recorder(self) -> Recorder | None:
+        """torch_npu has graphs from 7.1 on, and CANN records on A2 and later: those that compute
+        with bfloat16, too."""
+        if not hasattr(self._npu, "NPUGraph") or not self.bfloat16:
+            return None
+        return GraphRecorder(self._npu, self._npu.NPUGraph)
 
     def fault(self, exc: BaseException) -> Fault | None:
         said = str(exc) if isinstance(exc, RuntimeError) else ""
