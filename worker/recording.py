@@ -59,7 +59,7 @@ def recorded(
     try:
         replays = _all(model, cache, shapes, recorder, progress)
     except Exception as exc:
-        if device.fault(exc) is Fault.LOST:
+        if any(device.fault(each) is Fault.LOST for each in (exc, exc.__context__) if each):
             raise
         _give_up(wanted, _reasons(exc), exc)
     else:
