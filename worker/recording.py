@@ -70,9 +70,7 @@ def recorded(
     return None
 
 
-def beside(
-    replays: Replays | None, work: Callable[[], None], device: Device, wanted: str
-) -> None:
+def beside(replays: Replays | None, work: Callable[[], None], device: Device, wanted: str) -> None:
     """Do `work`; where there is no memory for it beside the recordings, let these go, and do it
     again."""
     try:

@@ -25,7 +25,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A step's tokens on the device, each tensor [tokens], but `lengths` [slots]; see `HostStep`."""
+    """A step's tokens on the device: [tokens], `lengths` [slots]; see `HostStep`."""
 
     ids: Tensor
     positions: Tensor
@@ -48,9 +48,7 @@ class Replays:
     def __init__(self, recorder: Recorder, rows: int, device: torch.device) -> None:
         """`rows` is the most that a step has."""
         self._recorder, self._rows = recorder, rows
-        self._numbers = torch.zeros(
-            (COLUMNS + AROUND) * rows, dtype=torch.long, device=device
-        )
+        self._numbers = torch.zeros((COLUMNS + AROUND) * rows, dtype=torch.long, device=device)
         self._logits: Tensor | None = None
         self._replays: dict[tuple[int, int], Replay] = {}
 

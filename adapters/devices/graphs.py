@@ -1,4 +1,4 @@
-"""Recorded work as graphs, which torch.cuda and torch.npu have under the same names. Imports neither."""
+"""Records by graphs, which torch.cuda and torch.npu have under the same names. Imports neither."""
 
 from collections.abc import Callable
 from typing import Any

@@ -37,7 +37,7 @@ class FakeDevice:
         self.released = 0
         self.on_release: Callable[[], object] = lambda: None
         self.recorded: Counted | None = None
-        self._records, self._fails_at = records, fails_at
+        self.records, self._fails_at = records, fails_at
         self._real = device_named(self.name)
         self._broken = broken
 
@@ -62,7 +62,7 @@ class FakeDevice:
         self.on_release()
 
     def recorder(self) -> Recorder | None:
-        if not self._records:
+        if not self.records:
             return None
         real = self._real.recorder() if card() != HOST and self._fails_at is None else None
         self.recorded = Counted(real or HostRecorder(self._fails_at))

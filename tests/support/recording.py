@@ -76,17 +76,19 @@ class HostRecorder:
 
 
 class Counted:
-    """A recorder whose recordings and replays are counted."""
+    """A recorder that counts recordings and replays, and calls `before` before each of these."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.recordings = self.replays = 0
+        self.before: Callable[[], object] = lambda: None
 
     def record(self, work: Callable[[], None]) -> Replay:
         replay = self._recorder.record(work)
         self.recordings += 1
 
         def counted() -> None:
+            self.before()
             self.replays += 1
             replay()
 
@@ -112,9 +114,7 @@ def _undone(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _like(tensor: Tensor, device: str) -> Tensor:
-    return torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device
-    )
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
 
 
 def _changed(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
