@@ -46,6 +46,7 @@ class ChatSettings:
     quantization: str | None = knob_of(WorkerSettings, "quantization")
     load_8bit: bool = knob_of(WorkerSettings, "load_8bit")
     cpu_kernels: str = knob_of(WorkerSettings, "cpu_kernels")
+    graphs: str = knob_of(WorkerSettings, "graphs")
     revision: str = knob_of(WorkerSettings, "revision")
     trust_remote_code: bool = knob_of(WorkerSettings, "trust_remote_code")
     chatglm_generation: int | None = knob_of(WorkerSettings, "chatglm_generation")
@@ -127,6 +128,7 @@ def worker_settings(settings: ChatSettings) -> WorkerSettings:
         engine=settings.engine,
         kv_memory=settings.kv_memory,
         cpu_kernels=settings.cpu_kernels,
+        graphs=settings.graphs,
         device=settings.device,
         gpus=settings.gpus,
         num_gpus=settings.num_gpus,

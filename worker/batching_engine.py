@@ -35,6 +35,7 @@ from .kv_slots import KvSlots
 from .loading import Progress
 from .outbox import Box
 from .pace import Pace
+from .recording import beside, recorded
 from .runner import Runner
 from .running import Running
 from .sampler import Sampler
@@ -233,8 +234,10 @@ class BatchingEngine:
         )
         tunings = Tunings(model, self._adapter_memory)
         decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
-        runner = Runner(model, cache, shapes, tunings, decoder)
-        warm_up(runner, shapes, progress, self._manner.lookahead)
+        wanted, lookahead = self._manner.graphs, self._manner.lookahead
+        replays = recorded(model, cache, shapes, self._device, wanted, progress)
+        runner = Runner(model, cache, shapes, tunings, decoder, replays)
+        beside(replays, lambda: warm_up(runner, shapes, progress, lookahead), self._device, wanted)
         scheduler = Scheduler(
             KvSlots(room.slots),
             concurrency=room.concurrency,
@@ -260,7 +263,7 @@ class BatchingEngine:
             self._settle,
             tunings=tunings,
             interval=self._manner.stream_interval,
-            lookahead=self._manner.lookahead,
+            lookahead=lookahead,
         )
 
     def _receive(self, running: Running, errands: "deque[Errand]", *, wait: bool) -> None:

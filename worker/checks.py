@@ -47,6 +47,8 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
         upstream_url=settings.upstream_url and given_url("--upstream-url", settings.upstream_url),
         quantization=quantization,
         load_8bit=False,
+        graphs=chosen_graphs(settings),
+        enforce_eager=False,
         worker_address=settings.worker_address
         and given_url("--worker-address", settings.worker_address),
         controller_address=tuple(
@@ -99,6 +101,13 @@ def chosen_quantization(settings: WorkerSettings) -> str | None:
     if settings.quantization == "int4":
         raise StartError("--load-8bit and --quantization int4 contradict each other; leave out one")
     return "int8"
+
+
+def chosen_graphs(settings: WorkerSettings) -> str:
+    """Whether steps are recorded; vLLM's flag and ours may not contradict."""
+    if settings.graphs == "on" and settings.enforce_eager:
+        raise StartError("--enforce-eager and --graphs on contradict each other; leave out one")
+    return "off" if settings.enforce_eager else settings.graphs
 
 
 def _check_gpus(gpus: str, device: str, several: bool) -> None:

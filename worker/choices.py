@@ -21,14 +21,16 @@ UPSTREAM = {
 PATIENCE = {"upstream_silence": FOR_BOTH, "upstream_wait": FOR_BOTH}
 VLLM = {"vllm_flags": "it is for --engine vllm"}
 
-BATCH = dict.fromkeys(("kv_memory", "prompt_lookup_num_tokens"), "it is for --engine batching")
-TUNED = dict.fromkeys(("adapters", "adapter_dir", "adapter_memory"), "it is for --engine batching")
+OF_BATCHES = "it is for --engine batching"
+BATCH = dict.fromkeys(("kv_memory", "prompt_lookup_num_tokens"), OF_BATCHES)
+GRAPHS = dict.fromkeys(("graphs", "enforce_eager"), OF_BATCHES)
+TUNED = dict.fromkeys(("adapters", "adapter_dir", "adapter_memory"), OF_BATCHES)
 ABOVE = {**BATCH, "limit_waiting": "the upstream decides how many may wait"}
 
 NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not honoured
     "auto": {**UPSTREAM, **PATIENCE, **VLLM},
     "batching": {**UPSTREAM, **PATIENCE, **VLLM},
-    "thread": {**UPSTREAM, **PATIENCE, **VLLM, **BATCH, **TUNED},
+    "thread": {**UPSTREAM, **PATIENCE, **VLLM, **BATCH, **GRAPHS, **TUNED},
     "upstream": {
         "model_path": THERE,
         "device": THERE,
@@ -38,6 +40,8 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "quantization": THERE,
         "load_8bit": THERE,
         "cpu_kernels": THERE,
+        "graphs": THERE,
+        "enforce_eager": THERE,
         "chatglm_generation": THERE,
         "trust_remote_code": THERE,
         "embed_in_truncate": THERE,
@@ -52,6 +56,8 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "quantization": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
         "load_8bit": f"{ITS_OWN}; --vllm-flags='--quantization NAME' tells it",
         "cpu_kernels": ITS_OWN,
+        "graphs": f"{ITS_OWN}; --vllm-flags=--enforce-eager tells it",
+        "enforce_eager": f"{ITS_OWN}; --vllm-flags=--enforce-eager tells it",
         "chatglm_generation": ITS_OWN,
         "embed_in_truncate": ITS_OWN,
         "adapters": f"{ITS_OWN}; --vllm-flags='--enable-lora --lora-modules …' tells it",

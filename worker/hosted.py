@@ -23,7 +23,8 @@ class Manner:
 
     `concurrency` requests run at a time, None for what suits the engine; of the rest, `waiting`
     may wait, None for any number. `names` are those that the model is asked for by. At most
-    `lookahead` tokens are guessed for an answer's step.
+    `lookahead` tokens are guessed for an answer's step. `graphs` says whether a card's decode steps
+    are recorded, see --graphs.
     """
 
     names: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Manner:
     waiting: int | None = None
     stream_interval: int = 1
     lookahead: int = 0
+    graphs: str = "auto"
     conv_template: str | None = None
     embed_in_truncate: bool = False
     seed: int | None = None

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 
+from ..adapters.devices.cpu import CPU
 from ..adapters.devices.device import Device, device_named, present
 from ..adapters.errors import ServeError, StartError
 from ..adapters.models.loading import LoadedModel
@@ -16,6 +17,7 @@ from .hosted import Manner
 from .kv_cache import slot_bytes
 from .kv_room import GIB, room
 from .loading import Progress
+from .recording import ON, nothing_records
 from .settings import WorkerSettings
 from .suitability import Fit, fitted
 from .thread_engine import ThreadEngine
@@ -36,6 +38,8 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> AnyEngine:
     Binds the calling thread to the device: call it on one that does nothing else.
     """
     device = device_named(numbered(settings.device, present))
+    if settings.graphs == ON and device.name == CPU.name:  # told before a model is read for nothing
+        raise StartError(nothing_records(device))
     loaded = load(settings, device, progress)
     engine = engine_for(loaded, device, settings, progress)
     log.info(
@@ -58,6 +62,7 @@ def engine_for(
         waiting=settings.limit_waiting,
         stream_interval=settings.stream_interval,
         lookahead=settings.prompt_lookup_num_tokens,
+        graphs=settings.graphs,
         conv_template=settings.conv_template,
         embed_in_truncate=settings.embed_in_truncate,
         seed=settings.seed,
@@ -74,6 +79,7 @@ def engine_for(
     for flag, value in (
         ("--kv-memory", settings.kv_memory),
         ("--prompt-lookup-num-tokens", settings.prompt_lookup_num_tokens or None),
+        ("--graphs", ON if settings.graphs == ON else None),
     ):
         if value is not None:
             raise StartError(

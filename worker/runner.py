@@ -1,6 +1,5 @@
 """Runs a plan: one forward of the model for all that it names. Knows no queue and no text."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from .attention import CachedStep, Span
 from .host_step import HostStep, Part, host_step
 from .kv_cache import KvCache
 from .kv_slots import Fill, Move
+from .replay import Chosen, Numbers, Replays
 from .scheduler import Chunk, Plan
 from .sequence import Sequence
 from .shapes import Shapes
@@ -28,19 +28,12 @@ class Result:
     scored: list[tuple[Chunk, Tensor]]
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Tokens on the device, [rows], and the row of each sequence among them."""
-
-    tokens: Tensor
-    rows: Mapping[Sequence, int]
-
-
 class Runner:
     """Owned by the engine's thread. The model, its attention plugged in, is on the cache's device.
 
     What the model needs to know of a step goes to the device in a single transfer. Steps of few
-    tokens are the `decoder`'s, where there is one and no adapter adds to the model's layers.
+    tokens are the `decoder`'s, where there is one and no adapter adds to the model's layers; those
+    that the `replays` have are theirs.
     """
 
     def __init__(
@@ -50,9 +43,10 @@ class Runner:
         shapes: Shapes,
         tunings: Tunings | None = None,
         decoder: Decoder | None = None,
+        replays: Replays | None = None,
     ) -> None:
         self._model: Any = model
-        self._decoder = decoder
+        self._decoder, self._replays = decoder, replays
         self._cache, self._shapes = cache, shapes
         self._tunings = tunings or Tunings(model)
         self._device = model.device
@@ -76,6 +70,18 @@ class Runner:
         host = host_step(plan, self._shapes, self._cache.spare, last.rows if last else None)
         with torch.inference_mode():
             return self._forward(host, last)
+
+    def record(self, plan: Plan, replays: Replays, like: Tensor) -> None:
+        """Have `replays` note the steps that have the shape of `plan`, which only decodes, and has
+        been run; its logits were `like` these. Raises as `Recorder` does."""
+        host = host_step(plan, self._shapes, self._cache.spare)
+        with torch.inference_mode():
+            replays.record(
+                host.rows,
+                host.longest,
+                lambda numbers: self._modelled(host, numbers, seats=None, kept=0),
+                like,
+            )
 
     def wipe(self, sequence: Sequence, *, keep: bool = False) -> None:
         """Nothing that went wrong may stay in a slot: a NaN is not masked away.
@@ -112,37 +118,49 @@ class Runner:
             self._cache.move(move)
 
     def _forward(self, host: HostStep, last: Chosen | None) -> Result:
-        tokens = (host.ids, host.positions, host.places, host.slots)
-        rest = (host.kept, host.seats, host.lengths, list(host.fed), list(host.fed.values()))
+        if self._replays is not None and self._replays.has(host):
+            return Result(self._replays.run(host, last), [])
+        columns = (host.ids, host.positions, host.places, host.slots, host.lengths)
+        rest = (host.kept, host.seats, list(host.fed), list(host.fed.values()))
         mix = self._tunings.numbers(host.tuned, len(host.ids))
-        ids, positions, places, slots, *others = self._sent(*tokens, *rest, *mix)
-        kept, seats, lengths, where, which, *tuned = others
+        there = self._sent(*columns, *rest, *mix)
+        ids, positions, places, slots, lengths, kept, seats, where, which, *tuned = there
         if last is not None and host.fed:
             ids = ids.index_copy(0, where, last.tokens.index_select(0, which))
         if self._decoder is not None and not host.tuned and len(host.ids) <= self._decoder.most:
             mine = Tokens(ids, positions, slots, places, wanted=kept)
             return self._result(host, self._decoder.run(mine))
+        numbers = Numbers(ids, positions, places, slots, lengths)
+        with self._tunings.mixed(host.tuned, tuned, len(ids)):
+            logits = self._modelled(host, numbers, None if host.dense else seats, kept)
+        return self._result(host, logits)
+
+    def _modelled(
+        self, host: HostStep, numbers: Numbers, seats: Tensor | None, kept: Tensor | int
+    ) -> Tensor:
+        """[kept, vocabulary]: the model's logits for the tokens that are `kept`, 0 for all. Of the
+        step's numbers only those on the device are looked at, and of `host` only its shape."""
         step = CachedStep(
             cache=self._cache,
             rows=host.rows,
-            slots=None if host.dense else seats,
-            mask=(self._columns[: host.longest] < lengths.unsqueeze(1)).unsqueeze(1),
+            slots=seats,
+            mask=(self._columns[: host.longest] < numbers.lengths.unsqueeze(1)).unsqueeze(1),
             places={
-                heads: (slots * heads + each) * self._cache.length + places
+                heads: (numbers.slots * heads + each) * self._cache.length + numbers.places
                 for heads, each in self._heads.items()
             },
             spans=tuple(self._span(part) for part in host.parts),
         )
-        with self._tunings.mixed(host.tuned, tuned, len(ids)):
-            outputs = self._model(
-                input_ids=ids.unsqueeze(0),
-                position_ids=positions.unsqueeze(0),
-                use_cache=False,
-                logits_to_keep=kept,
-                step=step,
-                return_dict=True,
-            )
-        return self._result(host, outputs.logits[0])
+        outputs = self._model(
+            input_ids=numbers.ids.unsqueeze(0),
+            position_ids=numbers.positions.unsqueeze(0),
+            use_cache=False,
+            logits_to_keep=kept,
+            step=step,
+            return_dict=True,
+        )
+        logits: Tensor = outputs.logits[0]
+        return logits
 
     def _span(self, part: Part) -> Span:
         """A beginning is plainly causal; what fills up a fixed shape sees the first token."""

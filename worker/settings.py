@@ -87,6 +87,14 @@ class WorkerSettings:
         "first start, or torch's; its own where they can be made (auto)",
         choices=("auto", "torch"),
     )
+    graphs: str = knob(
+        "auto",
+        "whether a card's decode steps are recorded once and replayed, which spares hundreds of "
+        "launches a step: as the device can (auto), or not at all (off); with on, what keeps "
+        "steps from being recorded ends the start",
+        choices=("auto", "on", "off"),
+    )
+    enforce_eager: bool = knob(False, "vLLM's word for --graphs off")
     chatglm_generation: int | None = knob(
         None, "2 or 3, for a ChatGLM whose config.json does not tell which it is", low=2, high=3
     )

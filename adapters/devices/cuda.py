@@ -2,8 +2,9 @@
 
 import torch
 
-from .device import Device
+from .device import Device, Recorder
 from .fault import Fault
+from .graphs import GraphRecorder
 
 OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # After these CUDA's manual asks for a new process: nothing works any more in this one.
@@ -45,6 +46,9 @@ class CUDA:
 
     def release_memory(self) -> None:
         torch.cuda.empty_cache()
+
+    def recorder(self) -> Recorder:
+        return GraphRecorder(torch.cuda, torch.cuda.CUDAGraph)
 
     def fault(self, exc: BaseException) -> Fault | None:
         said = str(exc) if isinstance(exc, RuntimeError) else ""

@@ -1,6 +1,7 @@
 """What the worker asks of a device, and which one a name means. Knows no vendor's library."""
 
 import logging
+from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
@@ -8,6 +9,24 @@ from ..errors import StartError
 from .fault import Fault
 
 log = logging.getLogger(__name__)
+
+
+Replay = Callable[[], None]
+
+
+class Recorder(Protocol):
+    """Notes work once, so that all of it can be done again by one call."""
+
+    def record(self, work: Callable[[], None]) -> Replay:
+        """Call `work` once and note what it gives the device to do. That is done by each call of
+        what is returned, not before: by the same kernels on the same memory, with the numbers that
+        lie there then. What `work` allocates holds nothing from one replay to the next, of whatever
+        recording of this recorder.
+
+        Raises what the device's library raises where something cannot be noted: a copy from or to
+        the host, or a wait for the device. The device then works on as before.
+        """
+        ...
 
 
 class Device(Protocol):
@@ -43,6 +62,11 @@ class Device(Protocol):
 
     def release_memory(self) -> None:
         """Give back what the allocator keeps for later."""
+        ...
+
+    def recorder(self) -> Recorder | None:
+        """One for work of the calling thread, which is bound to the device; None where the device
+        or its library records nothing."""
         ...
 
     def fault(self, exc: BaseException) -> Fault | None:

@@ -12,16 +12,18 @@ from typing import Any, Protocol
 import torch
 
 from ..errors import StartError
-from .device import NOWHERE, Device
+from .device import NOWHERE, Device, Recorder
 from .fault import Fault
+from .graphs import GraphRecorder
 from .static_tls import said_by, starved
 
 # torch_npu raises a plain RuntimeError up to 7.3, so the words decide; 207001 is ACL's "no memory".
 OUT_OF_MEMORY = re.compile(r"NPU out of memory|error code is 207001")
-# ACL numbers the failures of the card itself 507xxx (507899: the driver's, 507015: a core's); the
-# words are torch_npu's for hardware that reports memory or links as broken.
+# ACL numbers the failures of the card itself 507xxx (507899: the driver's, 507015: a core's; 507903
+# is the end of a recording that had failed); the words are torch_npu's for hardware that reports
+# memory or links as broken.
 LOST = re.compile(
-    r"error code is (507\d{3}|207004)|FORCE STOP|HBM MULTI BIT ECC ERROR|SUSPECT MEM ERROR"
+    r"error code is (507(?!903)\d{3}|207004)|FORCE STOP|HBM MULTI BIT ECC ERROR|SUSPECT MEM ERROR"
     r"|HCCS LINK ERROR|UCE ERROR|SUSPECT REMOTE ERROR"
 )
 
@@ -76,6 +78,13 @@ class NPU:
 
     def release_memory(self) -> None:
         self._npu.empty_cache()
+
+    def recorder(self) -> Recorder | None:
+        """torch_npu has graphs from 7.1 on, and CANN records on A2 and later: those that compute
+        with bfloat16, too."""
+        if not hasattr(self._npu, "NPUGraph") or not self.bfloat16:
+            return None
+        return GraphRecorder(self._npu, self._npu.NPUGraph)
 
     def fault(self, exc: BaseException) -> Fault | None:
         said = str(exc) if isinstance(exc, RuntimeError) else ""

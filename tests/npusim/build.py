@@ -79,7 +79,10 @@ def build_cann() -> None:
     """The fake CANN: one library with all functions, and the others' names that lead to it."""
     for folder in ("runtime", "compiler", "opp"):  # which torch_npu looks for
         (LIBRARIES / folder).mkdir(parents=True, exist_ok=True)
-    names = ("context.cpp", "runtime.cpp", "memory.cpp", "compiled.cpp", "sockets.cpp", "hccl.cpp")
+    names = (
+        *("context.cpp", "runtime.cpp", "recording.cpp", "memory.cpp", "compiled.cpp"),
+        *("sockets.cpp", "hccl.cpp"),
+    )
     headers = (torch_folder() / "include", TORCH_NPU, TORCH_NPU / "third_party" / "acl" / "inc")
     sources = [HERE / "native" / name for name in names]
     _compile(CANN, *sources, "-std=c++20", *(f"-I{folder}" for folder in headers))
@@ -95,7 +98,9 @@ def build_kernels() -> None:
         "libnpusim",
         HERE / "native" / "ops.cpp",
         *("-std=c++20", f"-I{include}", f"-I{include}/torch/csrc/api/include"),
+        *(f"-I{folder}" for folder in (TORCH_NPU, TORCH_NPU / "third_party" / "acl" / "inc")),
         *(f"-L{library}", f"-Wl,-rpath,{library}", "-lc10", "-ltorch_cpu"),
+        *(f"-L{SITE}/torch_npu/lib", "-ltorch_npu"),
         *(f"-L{LIBRARIES}", "-lascendcl", "-Wl,-rpath,$ORIGIN"),
     )
 

@@ -78,6 +78,8 @@ class State(ctypes.Structure):
     jit: int
     compiles: int
     compile_us: int
+    recordings: int
+    replays: int
     card: "ctypes.Array[Card]"
     thread: "ctypes.Array[Thread]"
     _fields_ = [
@@ -85,7 +87,7 @@ class State(ctypes.Structure):
             (name, ctypes.c_int64)
             for name in (
                 *("strict", "cards", "threads", "kernels"),
-                *("bfloat16", "jit", "compiles", "compile_us"),
+                *("bfloat16", "jit", "compiles", "compile_us", "recordings", "replays"),
             )
         ),
         ("card", Card * 8),

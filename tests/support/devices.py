@@ -6,14 +6,19 @@ from typing import Any
 
 from torch import nn
 
-from danlu.adapters.devices.device import NOWHERE, device_named
+from danlu.adapters.devices.device import NOWHERE, Recorder, device_named
 from danlu.adapters.devices.fault import Fault
 
-from .card import card
+from .card import HOST, card
+from .recording import Counted, HostRecorder
 
 
 class FakeDevice:
-    """Only bound threads may use it, the host too; its faults are told by words."""
+    """Only bound threads may use it, the host too; its faults are told by words.
+
+    One that `records` does it as a simulated card does, or by the rules of one; what its recorder
+    has done is in `recorded`.
+    """
 
     def __init__(
         self,
@@ -22,6 +27,8 @@ class FakeDevice:
         bfloat16: bool = True,
         like_a_card: bool = False,
         free: int = 0,
+        records: bool = False,
+        fails_at: int | None = None,
     ) -> None:
         self.name = card()
         self.bfloat16 = bfloat16
@@ -30,6 +37,8 @@ class FakeDevice:
         self.users: set[int] = set()  # the threads that ran a watched model
         self.released = 0
         self.on_release: Callable[[], object] = lambda: None
+        self.recorded: Counted | None = None
+        self.records, self._fails_at = records, fails_at
         self._real = device_named(self.name)
         self._broken, self._free = broken, free
 
@@ -52,6 +61,13 @@ class FakeDevice:
         self._real.release_memory()
         self.released += 1
         self.on_release()
+
+    def recorder(self) -> Recorder | None:
+        if not self.records:
+            return None
+        real = self._real.recorder() if card() != HOST and self._fails_at is None else None
+        self.recorded = Counted(real or HostRecorder(self._fails_at))
+        return self.recorded
 
     def fault(self, exc: BaseException) -> Fault | None:
         if "out of memory" in str(exc):

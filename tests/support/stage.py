@@ -54,6 +54,12 @@ def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]
     return batching_engine(model, device, manner)
 
 
+def replaying(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
+    """One that works ahead on a card, and replays recorded steps."""
+    device.records = True
+    return working_ahead(model, device, manner)
+
+
 def guessing(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
     """A batching engine that looks ahead."""
     return batching_engine(model, device, dataclasses.replace(manner, lookahead=GUESSES))
@@ -92,29 +98,39 @@ class Stage:
     def held(self) -> Iterator[threading.Event]:
         """No step of the model begins before the event is set; set at the end in any case."""
         go = threading.Event()
-        hook = self.model.register_forward_pre_hook(lambda *_: (go.wait(SOON), None)[1])
-        try:
-            yield go
-        finally:
-            go.set()
-            hook.remove()
+        with self._before_steps(lambda: go.wait(SOON)):
+            try:
+                yield go
+            finally:
+                go.set()
 
     @contextmanager
     def failing(self, exc: Exception, *, at: int | None = None) -> Iterator[None]:
         """Every step fails, or only the one of that number from here on."""
         steps = 0
 
-        def fail(*_: object) -> None:
+        def fail() -> None:
             nonlocal steps
             steps += 1
             if at is None or steps == at:
                 raise exc
 
-        hook = self.model.register_forward_pre_hook(fail)
+        with self._before_steps(fail):
+            yield
+
+    @contextmanager
+    def _before_steps(self, do: Callable[[], object]) -> Iterator[None]:
+        """Whether they are run or replayed."""
+        hook = self.model.register_forward_pre_hook(lambda *_: (do(), None)[1])
+        replays = self.device.recorded
+        if replays is not None:
+            replays.before = do
         try:
             yield
         finally:
             hook.remove()
+            if replays is not None:
+                replays.before = lambda: None
 
     def idle(self) -> None:
         wait_for(lambda: self.engine.queue_length() == 0, "no job is left", SOON)

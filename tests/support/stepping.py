@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.adapters.devices.device import Device
 from danlu.adapters.kernels.decoder import decoder_for
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.kv_slots import KvSlots
+from danlu.worker.loading import Progress
+from danlu.worker.recording import ON, recorded
 from danlu.worker.runner import Runner
 from danlu.worker.scheduler import Plan, Scheduler
 from danlu.worker.sequence import Sequence
@@ -28,7 +31,7 @@ class Stepped:
 
     `rows` has the logits from which each token was chosen, `scores` those of a scored prompt's
     positions, both on the host. Shapes that are `fixed` are those of a card. Steps of few tokens
-    are the library's `own`.
+    are the library's `own`; those that only decode are replayed where a `device` records them.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Stepped:
         length: int = 128,
         fixed: bool = False,
         own: bool = False,
+        device: Device | None = None,
     ) -> None:
         assert not fit.reason, fit.reason
         self.cache = KvCache(fit.layers, slots, length, model.dtype, model.device)
@@ -50,7 +54,8 @@ class Stepped:
         )
         self.decoder = decoder_for(model, self.cache.keys, self.cache.values) if own else None
         assert not own or self.decoder is not None
-        self.runner = Runner(model, self.cache, shapes, decoder=self.decoder)
+        replays = device and recorded(model, self.cache, shapes, device, ON, Progress())
+        self.runner = Runner(model, self.cache, shapes, decoder=self.decoder, replays=replays)
         self.rows: dict[Sequence, list[Tensor]] = {}
         self.scores: dict[Sequence, list[Tensor]] = {}
 

@@ -28,12 +28,22 @@ inline at::Tensor host_alias(const at::Tensor& x) {
   return alias;
 }
 
+// The same shape over bytes of the host's own, all of them 0.
+inline at::Tensor blank_of(const at::Tensor& x) {
+  auto bytes = at::zeros({static_cast<int64_t>(x.storage().nbytes())}, at::kByte);
+  auto blank = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(bytes.storage()), c10::DispatchKeySet(c10::DispatchKey::CPU),
+                                                        x.dtype());
+  blank.unsafeGetTensorImpl()->set_sizes_and_strides(x.sizes(), x.strides(), x.storage_offset());
+  return blank;
+}
+
 class Arguments {
  public:
   struct Pair { at::Tensor original, alias; bool written; };
 
   // A mixing operator (indexing, copies) may take tensors of the host beside the card's.
-  explicit Arguments(bool mixing) : mixing_(mixing) {}
+  // `blank`: results are asked for their shapes, and arguments are left alone.
+  explicit Arguments(bool mixing, bool blank = false) : mixing_(mixing), blank_(blank) {}
 
   int device = -1;  // of the tensors seen; -1: none yet
 
@@ -53,7 +63,7 @@ class Arguments {
     }
     for (auto& pair : pairs_)
       if (pair.original.is_same(x)) return pair.written |= written, pair.alias;
-    pairs_.push_back({x, host_alias(x), written});
+    pairs_.push_back({x, blank_ ? blank_of(x) : host_alias(x), written});
     return pairs_.back().alias;
   }
 
@@ -85,15 +95,24 @@ class Arguments {
     const bool dense = result.is_non_overlapping_and_dense() && !result.storage_offset();
     const at::Tensor whole = dense ? result : result.contiguous();
     auto fresh = at::empty_strided(whole.sizes(), whole.strides(), whole.options().device(card(device)));
-    if (whole.numel()) std::memcpy(fresh.data_ptr(), whole.data_ptr(), whole.nbytes());
+    if (!whole.numel()) return fresh;
+    if (blank_) std::memset(fresh.data_ptr(), 0xff, fresh.nbytes());
+    else std::memcpy(fresh.data_ptr(), whole.data_ptr(), whole.nbytes());
     return fresh;
+  }
+
+  // Neither an argument nor a part of one.
+  bool is_new(const at::Tensor& result) const {
+    for (auto& pair : pairs_)
+      if (pair.original.storage().unsafeGetStorageImpl() == result.storage().unsafeGetStorageImpl()) return false;
+    return on_card(result);
   }
 
   const c10::SmallVector<Pair, 8>& pairs() const { return pairs_; }
 
  private:
   c10::SmallVector<Pair, 8> pairs_;
-  bool mixing_;
+  bool mixing_, blank_;
 };
 
 }  // namespace npusim

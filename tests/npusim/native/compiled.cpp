@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "context.h"
+#include "recording.h"
 
 using Sizes = std::vector<int64_t>;
 
@@ -95,8 +95,9 @@ aclError aclDestroyDataBuffer(const aclDataBuffer* buffer) { delete buffer; retu
 aclError aclopCompileAndExecute(const char* name, int inputs, const aclTensorDesc* const descs[],
                                 const aclDataBuffer* const buffers[], int, const aclTensorDesc* const out_descs[],
                                 aclDataBuffer* const out_buffers[], const aclopAttr*, aclopEngineType, aclopCompileType,
-                                const char*, aclrtStream) {
+                                const char*, aclrtStream stream) {
   if (int code = need("rtKernelLaunch")) return code;
+  if (Recording* it = recording_on(stream)) return spoil(it, kUnsafe, "rtKernelLaunch");
   state().kernels++;
   std::vector<Given> in;
   for (int i = 0; i < inputs; i++) in.push_back({descs[i]->type, descs[i]->sizes, buffers[i]->bytes});

@@ -4,7 +4,7 @@
 #include <map>
 #include <mutex>
 
-#include "context.h"
+#include "recording.h"
 
 #define API extern "C" __attribute__((visibility("default")))
 #define NEED(call) \
@@ -16,8 +16,9 @@ namespace {
 
 struct Block { int64_t size; int card; };
 
-std::mutex g_lock;  // guards g_blocks
+std::mutex g_lock;  // guards both
 std::map<void*, Block> g_blocks;
+std::map<const void*, size_t> g_pinned;
 
 // An injected refusal: the countdown has ended and refusals are left.
 bool refused(Card& card) {
@@ -52,7 +53,35 @@ int given_back(void* pointer) {
   return kOk;
 }
 
+// Now, or recorded: a copy from or to the host, whose memory may then have moved, is neither.
+int copied(void* to, const void* from, size_t size, void* stream) {
+  for (const void* side : {static_cast<const void*>(to), from})
+    if (!alive(side) && !pinned(side))
+      if (int code = safe("rtMemcpyAsync")) return code;
+  return note(stream, [=] { return memmove(to, from, size), kOk; });
+}
+
 }  // namespace
+
+namespace npusim {
+
+bool alive(const void* pointer) {
+  std::lock_guard<std::mutex> held(g_lock);
+  auto after = g_blocks.upper_bound(const_cast<void*>(pointer));
+  if (after == g_blocks.begin()) return false;
+  auto& [begin, block] = *--after;
+  return static_cast<const char*>(pointer) < static_cast<char*>(begin) + block.size;
+}
+
+bool pinned(const void* pointer) {
+  std::lock_guard<std::mutex> held(g_lock);
+  auto after = g_pinned.upper_bound(pointer);
+  if (after == g_pinned.begin()) return false;
+  auto& [begin, size] = *--after;
+  return static_cast<const char*>(pointer) < static_cast<const char*>(begin) + size;
+}
+
+}  // namespace npusim
 
 API int aclrtMalloc(void** pointer, size_t size, int) { return taken(pointer, size); }
 API int aclrtMallocAlign32(void** pointer, size_t size, int) { return taken(pointer, size); }
@@ -65,27 +94,35 @@ API int aclrtGetMemInfo(int, size_t* free_bytes, size_t* total) {
 }
 API int aclrtMallocHost(void** pointer, size_t size) {
   NEED("rtMallocHost");
-  return posix_memalign(pointer, 64, size ? size : 1) ? fail(kOutOfMemory, "rtMallocHost") : kOk;
+  if (posix_memalign(pointer, 64, size ? size : 1)) return fail(kOutOfMemory, "rtMallocHost");
+  std::lock_guard<std::mutex> held(g_lock);
+  g_pinned[*pointer] = size;
+  return kOk;
 }
 API int aclrtMallocHostWithCfg(void** pointer, uint64_t size, void*) { return aclrtMallocHost(pointer, size); }
-API int aclrtFreeHost(void* pointer) { free(pointer); return kOk; }
+API int aclrtFreeHost(void* pointer) {
+  std::lock_guard<std::mutex> held(g_lock);
+  g_pinned.erase(pointer);
+  free(pointer);
+  return kOk;
+}
 API int aclrtMemcpy(void* to, size_t, const void* from, size_t size, int) {
   NEED("rtMemcpy");
+  if (int code = safe("rtMemcpy")) return code;
   memmove(to, from, size);
   return kOk;
 }
-API int aclrtMemcpyAsync(void* to, size_t, const void* from, size_t size, int, void*) {
+API int aclrtMemcpyAsync(void* to, size_t, const void* from, size_t size, int, void* stream) {
   NEED("rtMemcpyAsync");
-  memmove(to, from, size);
-  return kOk;
+  return copied(to, from, size, stream);
 }
 API int aclrtMemset(void* to, size_t, int32_t value, size_t size) {
   NEED("rtMemset");
+  if (int code = safe("rtMemset")) return code;
   memset(to, value, size);
   return kOk;
 }
-API int aclrtMemsetAsync(void* to, size_t, int32_t value, size_t size, void*) {
+API int aclrtMemsetAsync(void* to, size_t, int32_t value, size_t size, void* stream) {
   NEED("rtMemsetAsync");
-  memset(to, value, size);
-  return kOk;
+  return note(stream, [=] { return memset(to, value, size), kOk; });
 }

@@ -1,5 +1,7 @@
 // Computes: each operator of torch_npu's, overridden by one kernel that runs the host's.
 //
+// While a stream records, operators are noted instead, with the addresses of what they are given: what
+// they make holds no number until the recording is replayed.
 // Allocation, storage and metadata stay torch_npu's own, and with them its caching allocator. Random
 // numbers follow the card's generator (seed and offset), but are not the host's for that seed.
 #include <ATen/CPUGeneratorImpl.h>
@@ -7,7 +9,9 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
+#include <torch_npu/csrc/core/npu/NPUStream.h>
 
+#include <functional>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -16,7 +20,13 @@
 #include "arguments.h"
 #include "state.h"
 
-extern "C" int npusim_launch();
+extern "C" int npusim_launch(void* stream);
+extern "C" bool npusim_records(void* stream);
+extern "C" int npusim_note(void* stream, std::function<int()>* task);
+extern "C" int npusim_may_copy(const void* host);
+extern "C" int npusim_may_wait(void* stream);
+extern "C" bool npusim_alive(const void* pointer);
+extern "C" int npusim_failed(const char* said);
 extern "C" const char* npusim_words();
 extern "C" const char* npusim_soc();
 extern "C" npusim::State* npusim_state();
@@ -30,13 +40,24 @@ using Names = std::unordered_set<std::string>;
 std::mutex g_lock;  // guards generators and g_compiled
 std::unordered_set<uint64_t> g_compiled;
 
+void* stream_of(int index) { return c10_npu::getCurrentNPUStream(index).stream(); }
+
 // As torch_npu reports what went wrong inside an operator.
-void launch(int index, const std::string& name) {
-  c10::OptionalDeviceGuard guard(card(index));
-  const int code = npusim_launch();
+void check(int code, const std::string& name) {
   TORCH_CHECK(!code, "The Inner error is reported as above. The process exits for this inner error, and the current working operator name is ",
               name, ".\n[ERROR] error code is ", code, "\n", npusim_words());
 }
+
+// The stream on which the operator is launched.
+void* launch(int index, const std::string& name) {
+  c10::OptionalDeviceGuard guard(card(index));
+  void* stream = stream_of(index);
+  check(npusim_launch(stream), name);
+  return stream;
+}
+
+// Do it now, or with every replay.
+void note(void* stream, const std::string& name, std::function<int()> task) { check(npusim_note(stream, &task), name); }
 
 void check_format(const at::Tensor& x, const std::string& name) {
   TORCH_CHECK(npusim_state()->bfloat16 || !on_card(x) || x.scalar_type() != at::kBFloat16, "call ", name,
@@ -118,6 +139,86 @@ bool mixes(const std::string& name) {
   return names.count(name);
 }
 
+// What an operator that is only noted tells of the numbers in it would be wrong.
+bool tells(const std::string& name) {
+  static const Names names{"aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select", "aten::_unique2",
+                           "aten::unique_dim", "aten::unique_consecutive", "aten::repeat_interleave.Tensor"};
+  return names.count(name);
+}
+
+// An index of truth values is as long as there are true ones.
+bool tells(const c10::IValue& indices) {
+  bool found = false;
+  if (indices.isOptionalTensorList())
+    each_tensor(indices, [&](const at::Tensor& x) { found |= x.scalar_type() == at::kBool || x.scalar_type() == at::kByte; });
+  return found;
+}
+
+// Again, with what was given and what was made at recording, wherever these addresses lead now.
+int again(const c10::OperatorHandle& op, const torch::jit::Stack& given, const std::vector<at::Tensor>& made,
+          const std::vector<at::Tensor>& touched) {
+  const std::string& name = op.schema().name();
+  for (auto& x : touched)
+    if (x.numel() && !npusim_alive(x.data_ptr())) return npusim_failed((name + ": DDR address of the MTE instruction is out of range\n").c_str());
+  try {
+    c10::InferenceMode mode;
+    at::AutoDispatchBelowADInplaceOrView below;
+    torch::jit::Stack stack = given;
+    op.redispatchBoxed(c10::DispatchKeySet(DispatchKey::CPU), &stack);
+    size_t next = 0;
+    for (auto& value : stack)
+      each_tensor(value, [&](const at::Tensor& x) {
+        if (made[next].defined()) {
+          TORCH_CHECK(made[next].sizes() == x.sizes(), "its result has another shape than at recording");
+          made[next].copy_(x);
+        }
+        next++;
+      });
+  } catch (const std::exception& error) {
+    return npusim_failed((name + ": aicore exception: " + error.what() + "\n").c_str());
+  }
+  npusim_state()->kernels++;
+  return 0;
+}
+
+// Called in place of computing: runs on zeros to see what shapes come of it, and notes the rest.
+void noted(const c10::OperatorHandle& op, torch::jit::Stack* stack, Arguments& arguments, void* stream) {
+  const auto& schema = op.schema();
+  const std::string& name = schema.name();
+  const size_t count = schema.arguments().size(), first = stack->size() - count;
+  if (tells(name)) check(npusim_may_wait(stream), name);
+  torch::jit::Stack given;
+  std::vector<at::Tensor> touched, made;
+  Arguments addresses(mixes(name)), blank(mixes(name), true);
+  addresses.device = blank.device = arguments.device;
+  for (size_t i = 0; i < count; i++) {
+    const c10::IValue& value = (*stack)[first + i];
+    if (tells(value)) check(npusim_may_wait(stream), name);
+    TORCH_CHECK(schema.arguments()[i].name() != "generator", "random numbers in a recording are not simulated: ", name);
+    each_tensor(value, [&](const at::Tensor& x) { if (x.defined() && !on_card(x) && x.dim()) check(npusim_may_copy(x.data_ptr()), name); });
+    given.push_back(to_host(addresses, schema.arguments()[i], value));
+  }
+  for (auto& pair : addresses.pairs()) touched.push_back(pair.alias);
+  for (size_t i = 0; i < count; i++)
+    (*stack)[first + i] = to_host(blank, schema.arguments()[i], (*stack)[first + i]);
+  {
+    at::AutoDispatchBelowADInplaceOrView below;
+    op.redispatchBoxed(c10::DispatchKeySet(DispatchKey::CPU), stack);
+  }
+  for (auto& pair : blank.pairs())
+    TORCH_CHECK(pair.alias.sizes() == pair.original.sizes(), "a change of size in a recording is not simulated: ", name);
+  for (size_t i = stack->size() - schema.returns().size(); i < stack->size(); i++) {
+    (*stack)[i] = to_card(blank, (*stack)[i]);
+    each_tensor((*stack)[i], [&](const at::Tensor& x) {
+      check_format(x, name);
+      made.push_back(blank.is_new(x) ? host_alias(x) : at::Tensor());
+    });
+  }
+  touched.insert(touched.end(), made.begin(), made.end());
+  std::erase_if(touched, [](const at::Tensor& x) { return !x.defined(); });
+  note(stream, name, [=] { return again(op, given, made, touched); });
+}
+
 // The kernel of every operator: check, run on aliases, bring the results home.
 void computed(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& schema = op.schema();
@@ -134,7 +235,8 @@ void computed(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   }
   if (arguments.device < 0) arguments.device = c10::impl::getDeviceGuardImpl(kCard)->getDevice().index();
   c10::OptionalDeviceGuard guard(card(arguments.device));
-  launch(arguments.device, name);
+  void* stream = launch(arguments.device, name);
+  if (npusim_records(stream)) return noted(op, stack, arguments, stream);
   for (size_t i = 0; i < given; i++)
     (*stack)[first + i] = to_host(arguments, schema.arguments()[i], (*stack)[first + i]);
   compile(name, arguments);
@@ -155,11 +257,17 @@ void in_parts(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 }
 
 at::Tensor& copy_(at::Tensor& to, const at::Tensor& from, bool) {
+  const std::string name = "aten::copy_";
+  void* stream = nullptr;
   for (const at::Tensor* x : {static_cast<const at::Tensor*>(&to), &from})
-    if (on_card(*x)) launch(x->device().index(), "aten::copy_");
-  at::Tensor there = on_card(to) ? host_alias(to) : to;
-  at::AutoDispatchBelowADInplaceOrView below;
-  there.copy_(on_card(from) ? host_alias(from) : from);
+    if (on_card(*x)) stream = launch(x->device().index(), name);
+  for (const at::Tensor* x : {static_cast<const at::Tensor*>(&to), &from})
+    if (!on_card(*x)) check(npusim_may_copy(x->data_ptr()), name);
+  const at::Tensor there = on_card(to) ? host_alias(to) : to, here = on_card(from) ? host_alias(from) : from;
+  note(stream, name, [=] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return there.copy_(here), 0;
+  });
   return to;
 }
 
@@ -168,7 +276,7 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool later) {
 }
 
 at::Scalar item(const at::Tensor& x) {
-  launch(x.device().index(), "aten::_local_scalar_dense");
+  check(npusim_may_wait(launch(x.device().index(), "aten::_local_scalar_dense")), "aten::_local_scalar_dense");
   at::AutoDispatchBelowADInplaceOrView below;
   return at::_local_scalar_dense(host_alias(x));
 }
@@ -176,7 +284,7 @@ at::Scalar item(const at::Tensor& x) {
 // transformers counts a layer's experts so, in whole numbers wherever that is not the host, which
 // counts none but fractions.
 at::Tensor histc(const at::Tensor& x, int64_t bins, const at::Scalar& min, const at::Scalar& max) {
-  launch(x.device().index(), "aten::histc");
+  check(npusim_may_wait(launch(x.device().index(), "aten::histc")), "aten::histc");
   at::AutoDispatchBelowADInplaceOrView below;
   return at::histc(host_alias(x).to(at::kFloat), bins, min, max).to(x.options());
 }

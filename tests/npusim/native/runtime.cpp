@@ -8,7 +8,7 @@
 #include <string>
 #include <unistd.h>
 
-#include "context.h"
+#include "recording.h"
 
 #define API extern "C" __attribute__((visibility("default")))
 #define NEED(call) \
@@ -18,8 +18,10 @@ using namespace npusim;
 
 namespace {
 
-struct Stream { int number; };
-struct Event { double at = 0; };  // milliseconds
+struct Event {
+  double at = 0;  // milliseconds
+  bool recorded = false;  // a part of a recording, which nobody can wait for
+};
 
 std::atomic<bool> g_ready{false};
 std::atomic<int> g_streams{0};
@@ -100,8 +102,8 @@ API int aclrtGetSysParamOpt(int, int64_t* value) { *value = 0; return kOk; }
 API int aclrtDeviceCanAccessPeer(int32_t* can, int32_t, int32_t) { *can = 1; return kOk; }
 API int aclrtDeviceEnablePeerAccess(int32_t, uint32_t) { return kOk; }
 API int aclrtDeviceGetBareTgid(int32_t* pid) { *pid = getpid(); return kOk; }
-API int aclrtSynchronizeDevice() { NEED("rtDeviceSynchronize"); return kOk; }
-API int aclrtSynchronizeDeviceWithTimeout(int32_t) { NEED("rtDeviceSynchronize"); return kOk; }
+API int aclrtSynchronizeDevice() { NEED("rtDeviceSynchronize"); return may_wait_for_all("rtDeviceSynchronize"); }
+API int aclrtSynchronizeDeviceWithTimeout(int32_t) { return aclrtSynchronizeDevice(); }
 API int aclrtPeekAtLastError(int) { return kOk; }
 API int aclrtGetLastError(int) { return last_error(); }
 API int aclrtGetDeviceUtilizationRate(int32_t, void*) { return kOk; }
@@ -115,28 +117,44 @@ API int aclrtCreateStreamWithConfig(void** stream, uint32_t, uint32_t) {
 API int aclrtCreateStream(void** stream) { return aclrtCreateStreamWithConfig(stream, 0, 0); }
 API int aclrtDestroyStream(void* stream) { delete static_cast<Stream*>(stream); return kOk; }
 API int aclrtDestroyStreamForce(void* stream) { return aclrtDestroyStream(stream); }
-API int aclrtSynchronizeStream(void*) { NEED("rtStreamSynchronize"); return kOk; }
-API int aclrtSynchronizeStreamWithTimeout(void*, int32_t) { NEED("rtStreamSynchronize"); return kOk; }
-API int aclrtStreamQuery(void*, int* done) { *done = 0; return kOk; }
+API int aclrtSynchronizeStream(void* stream) {
+  NEED("rtStreamSynchronize");
+  return may_wait(stream, "rtStreamSynchronize");
+}
+API int aclrtSynchronizeStreamWithTimeout(void* stream, int32_t) { return aclrtSynchronizeStream(stream); }
+API int aclrtStreamQuery(void* stream, int* done) { *done = 0; return may_wait(stream, "rtStreamQuery"); }
 API int aclrtSetStreamFailureMode(void*, uint64_t) { return kOk; }
 API int aclrtStreamGetId(void* stream, int32_t* id) {
   *id = stream ? static_cast<Stream*>(stream)->number : 0;
   return kOk;
 }
-API int aclrtStreamWaitEvent(void*, void*) { NEED("rtStreamWaitEvent"); return kOk; }
+API int aclrtStreamWaitEvent(void* stream, void* event) {
+  NEED("rtStreamWaitEvent");
+  Recording* it = recording_on(stream);
+  const bool within = static_cast<Event*>(event)->recorded;
+  return within == (it != nullptr) ? kOk : spoil(it, kDependency, "rtStreamWaitEvent");
+}
 
 // ---- events
 API int aclrtCreateEventWithFlag(void** event, uint32_t) { NEED("rtEventCreate"); *event = new Event; return kOk; }
 API int aclrtCreateEventExWithFlag(void** event, uint32_t flag) { return aclrtCreateEventWithFlag(event, flag); }
 API int aclrtDestroyEvent(void* event) { delete static_cast<Event*>(event); return kOk; }
-API int aclrtRecordEvent(void* event, void*) {
+API int aclrtRecordEvent(void* event, void* stream) {
   NEED("rtEventRecord");
-  static_cast<Event*>(event)->at = now();
+  auto* it = static_cast<Event*>(event);
+  it->at = now();
+  it->recorded = recording_on(stream);
   return kOk;
 }
 API int aclrtResetEvent(void*, void*) { return kOk; }
-API int aclrtSynchronizeEvent(void*) { NEED("rtEventSynchronize"); return kOk; }
-API int aclrtQueryEventStatus(void*, int* done) { *done = 1; return kOk; }
+API int aclrtSynchronizeEvent(void* event) {
+  NEED("rtEventSynchronize");
+  return static_cast<Event*>(event)->recorded ? fail(kEventRecorded, "rtEventSynchronize") : kOk;
+}
+API int aclrtQueryEventStatus(void* event, int* done) {
+  *done = 1;
+  return static_cast<Event*>(event)->recorded ? fail(kEventRecorded, "rtEventQuery") : kOk;
+}
 API int aclrtQueryEventWaitStatus(void*, int* done) { *done = 0; return kOk; }
 API int aclrtEventElapsedTime(float* milliseconds, void* from, void* to) {
   *milliseconds = static_cast<Event*>(to)->at - static_cast<Event*>(from)->at;
@@ -144,9 +162,12 @@ API int aclrtEventElapsedTime(float* milliseconds, void* from, void* to) {
 }
 
 // ---- what the kernels of ops.cpp ask before they run
-API int npusim_launch() {
+API int npusim_launch(void* stream) {
+  NEED("rtKernelLaunch");
+  Recording* it = recording_on(stream);
+  if (it) return it->spoiled ? fail(kSpoiled, "rtKernelLaunch") : kOk;
   state().kernels++;
-  return need("rtKernelLaunch");
+  return kOk;
 }
 API const char* npusim_words() { return words(); }
 API const char* npusim_soc() { return soc(); }

@@ -47,6 +47,8 @@ struct State {
   Number jit;         // 1: each operator is compiled for each new shape
   Number compiles;    // done
   Number compile_us;  // that one takes
+  Number recordings;  // of work, that came to their end
+  Number replays;     // of any of them
   Card card[kCards];
   Thread thread[kThreads];
 };

@@ -1,0 +1,131 @@
+"""A recorder for the host that keeps to the rules of a card's: what it notes it does again on the
+same memory, and none of Python with it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from danlu.adapters.devices.device import Recorder, Replay
+
+# What waits for the device, or brings numbers from the host: `torch.tensor` ends in the second.
+REFUSED = {
+    "aten::_local_scalar_dense",
+    "aten::lift_fresh",
+    "aten::is_nonzero",
+    "aten::nonzero",
+    "aten::equal",
+}
+GARBAGE = 0xFF  # a byte of which floats are no numbers, and indices are illegal
+
+
+class Tape(TorchDispatchMode):
+    """Notes operations and does none: what was there stays as it is, and what is made holds
+    garbage. `play` does them, and leaves garbage in all that was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
+        self._made: dict[int, Tensor] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._schema.name in REFUSED:
+            raise RuntimeError(f"{func} is not permitted while work is recorded")
+        out = _undone(func, args, kwargs)
+        given = {_at(x) for x in _tensors((args, kwargs))}
+        new = [x for x in _tensors(out) if _at(x) not in given]
+        self._made.update({_at(x): x for x in new})
+        self._calls.append((func, args, kwargs, _tensors(out)))
+        self._spoil(new)
+        return out
+
+    def play(self) -> None:
+        with torch.inference_mode():
+            for func, args, kwargs, outs in self._calls:
+                found = _tensors(func(*args, **kwargs))
+                for out, new in zip(outs, found, strict=True):
+                    if _at(out) != _at(new):
+                        assert out.shape == new.shape, f"{func} gave another shape"
+                        out.copy_(new)
+            self._spoil(self._made.values())
+
+    def _spoil(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            whole = torch.empty(0, dtype=torch.uint8)
+            whole.set_(tensor.untyped_storage()).fill_(GARBAGE)  # type: ignore[call-overload]
+
+
+class HostRecorder:
+    """Fails at the recording of number `fails_at`, if one is named."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self._fails_at, self._count = fails_at, 0
+
+    def record(self, work: Callable[[], None]) -> Replay:
+        self._count += 1
+        if self._count == self._fails_at:
+            raise RuntimeError("an operator cannot be recorded")
+        tape = Tape()
+        with tape:
+            work()
+        return tape.play
+
+
+class Counted:
+    """A recorder that counts recordings and replays, and calls `before` before each of these."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.recordings = self.replays = 0
+        self.before: Callable[[], object] = lambda: None
+
+    def record(self, work: Callable[[], None]) -> Replay:
+        replay = self._recorder.record(work)
+        self.recordings += 1
+
+        def counted() -> None:
+            self.before()
+            self.replays += 1
+            replay()
+
+        return counted
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [x for x in tree_leaves(values) if isinstance(x, Tensor)]
+
+
+def _undone(func: Any, args: Any, kwargs: Any) -> Any:
+    """What `func` returns, but for the numbers in it. Views, and what is made of no tensor, are
+    safe to ask for."""
+    changed = _changed(func, args, kwargs)
+    if changed:
+        assert len(func._schema.returns) <= 1
+        return changed[0]
+    views = any(returned.alias_info is not None for returned in func._schema.returns)
+    if views or not _tensors((args, kwargs)):
+        return func(*args, **kwargs)
+    shapes = tree_map_only(Tensor, lambda x: _like(x, "meta"), (args, kwargs))
+    return tree_map_only(Tensor, lambda x: _like(x, "cpu"), func(*shapes[0], **shapes[1]))
+
+
+def _like(tensor: Tensor, device: str) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+
+
+def _changed(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The arguments that `func` changes in place."""
+    found = []
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[place] if place < len(args) else kwargs.get(argument.name)
+            found += _tensors(value)
+    return found
+
+
+def _at(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,163 @@
+"""Has the steps that only decode recorded while a worker starts, where that gives what it should.
+
+Each recording is tried before it is used: a number of the host's that got into it, or a kernel that
+cannot be recorded, would give wrong tokens without a word. Changes the cache.
+"""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from transformers import PreTrainedModel
+
+from ..adapters.devices.device import Device, Recorder
+from ..adapters.devices.fault import Fault
+from ..adapters.devices.static_tls import said_by
+from ..adapters.errors import StartError
+from .kv_cache import KvCache
+from .kv_room import GIB
+from .loading import Progress
+from .replay import Replays
+from .runner import Runner
+from .scheduler import Plan
+from .sequence import Sequence
+from .shapes import Shapes
+from .suitability import CLOSE, CLOSE_IN_HALF
+from .weights import READING
+
+log = logging.getLogger(__name__)
+
+ON, OFF = "on", "off"
+APART = 13  # entries, and more: places of rows in a trial differ by as many
+WORDS = 7  # ids that every model knows
+
+
+class Different(Exception):
+    """A replay gives something else than the step itself."""
+
+
+def recorded(
+    model: PreTrainedModel,
+    cache: KvCache,
+    shapes: Shapes,
+    device: Device,
+    wanted: str,
+    progress: Progress,
+) -> Replays | None:
+    """A recording of every shape; None where steps are to be told one by one, and why, in the log.
+
+    Where they are `wanted` by name, what keeps them away is a StartError. A device that is lost in
+    the attempt raises what its library does.
+    """
+    recorder = device.recorder() if shapes.fixed and wanted != OFF else None
+    if recorder is None:
+        if wanted == ON:
+            raise StartError(nothing_records(device))
+        return None
+    device.release_memory()
+    free = device.free_memory()
+    try:
+        replays = _all(model, cache, shapes, recorder, progress)
+    except Exception as exc:
+        if any(device.fault(each) is Fault.LOST for each in (exc, exc.__context__) if each):
+            raise
+        _give_up(wanted, _reasons(exc), exc)
+    else:
+        taken = max(free - device.free_memory(), 0)
+        log.info("decode steps are recorded shapes=%d memory=%.2fGiB", len(replays), taken / GIB)
+        return replays
+    device.release_memory()  # out here the failure and its tensors are let go
+    return None
+
+
+def beside(replays: Replays | None, work: Callable[[], None], device: Device, wanted: str) -> None:
+    """Do `work`; where there is no memory for it beside the recordings, let these go, and do it
+    again."""
+    try:
+        work()
+    except Exception as exc:
+        if not replays or device.fault(exc) is not Fault.OUT_OF_MEMORY:
+            raise
+        _give_up(wanted, "no memory is left beside the recordings", exc)
+    else:
+        return
+    replays.clear()
+    device.release_memory()
+    work()
+
+
+def nothing_records(device: Device) -> str:
+    return f"--graphs on: {device.name} records no steps; leave it out"
+
+
+def _give_up(wanted: str, why: str, exc: Exception) -> None:
+    if wanted == ON:
+        raise StartError(f"--graphs on: {why}; leave it out") from exc
+    log.warning("decode steps are not recorded (--graphs off does not try): %s", why)
+
+
+def _reasons(exc: Exception) -> str:
+    """What happened first stands first: the end of a recording that failed fails, too."""
+    said = [(text.splitlines() or [""])[0] for text in said_by(exc)]
+    return "; then: ".join(reversed(said))
+
+
+def _all(
+    model: PreTrainedModel,
+    cache: KvCache,
+    shapes: Shapes,
+    recorder: Recorder,
+    progress: Progress,
+) -> Replays:
+    """The largest first: what smaller ones need then lies in its memory."""
+    replays = Replays(recorder, shapes.rows, model.device)
+    plain, replaying = Runner(model, cache, shapes), Runner(model, cache, shapes, replays=replays)
+    sizes = [(rows, length) for rows in shapes.all_rows() for length in shapes.all_lengths()][::-1]
+    apart = []
+    _fill(cache)
+    for number, (rows, length) in enumerate(sizes):
+        done = number / len(sizes)
+        progress.set(READING + (1 - READING) / 2 * done, f"recording {number + 1}/{len(sizes)}")
+        plan, other = _plan(rows, length), _other_plan(rows, length, shapes)
+        like = plain.run(plan).due
+        plain.record(plan, replays, like)
+        given = replaying.run(other).due.float()  # first: what it fails to write is not there yet
+        own = plain.run(other).due.float()
+        apart.append((given - own).std() / own.std())
+    _clear(cache)
+    worst = float(torch.stack(apart).max())
+    if not worst < (CLOSE if model.dtype == torch.float32 else CLOSE_IN_HALF):
+        raise Different(f"a recording's results differ by {worst:.2g} of their spread")
+    return replays
+
+
+@torch.inference_mode()
+def _fill(cache: KvCache) -> None:
+    """So that what a token sees, and from where, shows in its logits."""
+    for tensor in (*cache.keys, *cache.values):
+        tensor.normal_()
+
+
+@torch.inference_mode()
+def _clear(cache: KvCache) -> None:
+    for tensor in (*cache.keys, *cache.values):
+        tensor.zero_()
+
+
+def _plan(rows: int, length: int) -> Plan:
+    return Plan((), tuple(_writing(slot, 0, length - 1) for slot in range(rows)), ())
+
+
+def _other_plan(rows: int, length: int, shapes: Shapes) -> Plan:
+    """Of the same shape, and nothing else alike: other tokens at other places, and a slot that is
+    nobody's where there are three."""
+    last = length - 2 if shapes.length_for(length - 1) == length else length - 1
+    own = (_writing(slot, 1 + slot % WORDS, max(last - slot % APART, 0)) for slot in range(rows))
+    return Plan((), tuple(each for each in own if rows < 3 or each.slot != 1), ())
+
+
+def _writing(slot: int, token: int, place: int) -> Sequence:
+    """One in this slot whose next token is this one, at this place."""
+    sequence = Sequence([0] * place + [token])
+    sequence.slot, sequence.computed = slot, place
+    return sequence
