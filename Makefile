@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # On a small machine torch with several threads collapses beside another busy process.
 check test: export OMP_NUM_THREADS ?= 1
+# Processes that share the tests; one for each core of a small machine.
+LANES ?= 2
 
 .PHONY: help install demo check test lint clean
 
@@ -28,11 +30,11 @@ lint: $(VENV)/.installed ## format, lint, types and import rules
 	$(BIN)/lint-imports
 
 check: lint ## lint and the fast tests, under two minutes
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n $(LANES) -m "not slow"
 
 test: lint ## the whole suite
 	PYTHON=$(PYTHON) scripts/test-needs
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(LANES)
 
 clean: ## remove what was built, keep nothing
 	rm -rf $(VENV) .venv-fschat .venv-npusim .cache .mypy_cache .ruff_cache .pytest_cache

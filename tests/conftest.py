@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+from support.lanes import Lanes
 from support.processors import HERE, flags, library_of, others
+from xdist.remote import Producer
 
 if TYPE_CHECKING:  # it loads torch, which most tests can do without
     from danlu.adapters.kernels.library import Library
@@ -26,6 +29,16 @@ def pytest_configure() -> None:
     # transformers copies the code of models there before it runs it; read when that is imported.
     os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="danlu-code-")
     atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)
+    # How long an example takes says how busy the machine is, and nothing of the example.
+    settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes:
+    """Several processes share the tests as `support/lanes.py` says."""
+    return Lanes(config, log)
 
 
 @pytest.fixture

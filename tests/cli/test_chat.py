@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.processes import wait_for
+from support.processes import START, wait_for
 from support.starving import a_library, starving
 from support.tiny import save_tiny
 
@@ -18,8 +18,6 @@ from danlu.cli.chat import ChatSettings, worker_settings
 from danlu.cli.styles import END_OF_MESSAGE
 from danlu.worker.settings import WorkerSettings
 
-LONG = 120.0  # seconds for a model on a busy two-core machine
-
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -28,7 +26,7 @@ def chat(model: Path, *flags: str, said: str, module: tuple[str, ...] = ("chat",
     argv = [sys.executable, "-m", "danlu.cli", *module, "--model-path", str(model), *flags]
     greedy = ["--device", "cpu", "--temperature", "0", "--max-new-tokens", "24"]
     done = subprocess.run(
-        [*argv, *greedy], input=said, capture_output=True, text=True, timeout=LONG, env=ENV
+        [*argv, *greedy], input=said, capture_output=True, text=True, timeout=START, env=ENV
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -73,7 +71,7 @@ def test_bytes_that_are_no_text_are_refused_and_the_chat_goes_on(
     flags = ["--model-path", str(smollm2_dir), "--style", style, "--device", "cpu"]
     argv = [sys.executable, "-m", "danlu.cli", *flags, "--temperature", "0"]
     strict = {**ENV, "PYTHONIOENCODING": "utf-8:strict"}
-    done = subprocess.run(argv, input=said, capture_output=True, timeout=LONG, env=strict)
+    done = subprocess.run(argv, input=said, capture_output=True, timeout=START, env=strict)
     assert done.returncode == 0, done.stderr
     assert b"that is no UTF-8 text" in done.stdout + done.stderr
     assert b"Paris" in done.stdout
@@ -89,7 +87,7 @@ def test_a_library_without_room_at_import_is_preloaded_and_the_chat_goes_on(
         input="!!exit\n",
         capture_output=True,
         text=True,
-        timeout=LONG,
+        timeout=START,
         env={**ENV, **starving(tmp_path, a_library())},
     )
     assert done.returncode == 0, done.stderr
@@ -149,12 +147,12 @@ class Terminal:
             return self.seen.count(text) >= times and len(behind) >= words
 
         try:
-            wait_for(look, f"{text!r} is seen", LONG)
+            wait_for(look, f"{text!r} is seen", START)
         except AssertionError as exc:
             raise AssertionError(f"{exc}; seen:\n{self.seen}") from None
 
     def ends(self) -> int:
-        return self._process.wait(LONG)
+        return self._process.wait(START)
 
     def _read(self) -> None:
         try:

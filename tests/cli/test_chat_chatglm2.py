@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.heart import HELLO, by_heart
+from support.processes import START
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +23,7 @@ def test_the_tutorials_questions_get_the_tutorials_answers(chatglm2_dir: Path) -
         input=f"{HELLO}\n{WHO}\n!!exit\n",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=START,
         env=ENV,
     )
     assert done.returncode == 0, done.stderr

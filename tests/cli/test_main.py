@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.processes import START
 
 from danlu import __version__
 from danlu.adapters.errors import StartError
@@ -64,5 +65,7 @@ def test_help_is_there_at_once_because_nothing_heavy_is_imported() -> None:
         "import sys; from danlu.cli.__main__ import command; command(['--help']);"
         "print(sorted({'torch', 'transformers', 'rich', 'httpx', 'uvicorn'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=START
+    )
     assert done.stdout.endswith("[]\n"), done.stderr

@@ -139,15 +139,15 @@ def test_an_upstream_is_served_with_page_and_api(ports: Ports) -> None:
 
 
 def test_a_taken_port_is_one_sentence_before_anything_starts(ports: Ports) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", ports.worker))
-        taken.listen()
-        with Program.ours("danlu.cli", "up", "--demo", *HOSTS, *ports.flags()) as program:
-            assert program.wait_to_end() == 2
-            assert program.output.startswith(
-                f"danlu: --worker-port: cannot listen on 127.0.0.1:{ports.worker}: "
-            )
-            assert len(program.output.splitlines()) == 1
+    with (
+        socket.create_server(("127.0.0.1", ports.worker)),
+        Program.ours("danlu.cli", "up", "--demo", *HOSTS, *ports.flags()) as program,
+    ):
+        assert program.wait_to_end() == 2
+        assert program.output.startswith(
+            f"danlu: --worker-port: cannot listen on 127.0.0.1:{ports.worker}: "
+        )
+        assert len(program.output.splitlines()) == 1
 
 
 def test_what_is_open_to_the_network_is_said() -> None:

@@ -20,11 +20,16 @@ STEP = 0.05  # seconds between two looks
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that the system gives to nobody else for a minute.
+
+    For that long it waits after the end of a connection; meanwhile only a server gets it, who asks
+    for it by its number and with SO_REUSEADDR, as all ours do.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address: tuple[str, int] = server.getsockname()
+        with socket.create_connection(address):
+            server.accept()[0].close()  # who closes first is the one that waits
+    return address[1]
 
 
 def wait_for(done: Callable[[], bool], what: str, seconds: float = START) -> None:

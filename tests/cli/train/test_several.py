@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from support.processes import START
 
 from danlu.cli.train.launching import TORCHRUN
 from danlu.cli.train.several import cores, status_of, threads
@@ -43,7 +44,7 @@ def test_each_process_has_its_part_of_the_cores(processes: int, count: int) -> N
 def test_torchruns_own_report_is_left_out() -> None:
     argv = [*TORCHRUN, "--nproc-per-node=2", "--no-python", "sh", "-c", "exit 7"]
     done = subprocess.run(
-        [sys.executable, "-m", *argv], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", *argv], capture_output=True, text=True, timeout=START
     )
     assert done.returncode == 7
     (said,) = done.stderr.splitlines()
