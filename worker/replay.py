@@ -66,7 +66,7 @@ class Replays:
         """
         if self._logits is None:
             self._logits = like.new_empty(self._rows, like.shape[1])
-        numbers = Numbers(*self._numbers[: COLUMNS * rows].split(rows))
+        numbers = Numbers(*torch.split(self._numbers[: COLUMNS * rows], rows))
         given = self._logits[:rows]
 
         def whole() -> None:
@@ -88,7 +88,7 @@ class Replays:
         flat = torch.tensor([n for part in parts for n in part], dtype=torch.long)
         there = self._numbers[: len(flat)]
         there.copy_(flat, non_blocking=True)
-        ids, *_, where, which, due = there.split([len(part) for part in parts])
+        ids, *_, where, which, due = torch.split(there, [len(part) for part in parts])
         if last is not None and host.fed:
             ids.index_copy_(0, where, last.tokens.index_select(0, which))
         self._replays[host.rows, host.longest]()

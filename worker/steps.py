@@ -11,8 +11,9 @@ from .draw import Choice, Draw
 from .failures import Failures
 from .pace import Pace
 from .parcel import Parcel
+from .replay import Chosen
 from .request import Request
-from .runner import Chosen, Result, Runner
+from .runner import Result, Runner
 from .sampler import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
