@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 CHUNK = 512  # tokens of prompts in a step: as much as keeps the device busy, and no more memory
 # The same while nobody reads an answer: of prompts that come at once, more begin together.
 BURST = 1024
+# Seconds that an idle engine waits for one more request: those that come at once begin at once.
+GATHERING = 0.002
 FAREWELL = 5.0  # seconds that a step may take after the program's end
 
 
@@ -102,12 +104,13 @@ class BatchingEngine:
         progress: Progress | None = None,
         adapter_memory: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        gathering: float = GATHERING,
     ) -> None:
         self._manner, self._clock = manner or Manner(), clock
         self.adapters = Shelf(self._manner.names, self._load, self._retire)
         self._hosted = Hosted(loaded, self._manner, self.adapters.adapter)
         self._device, self._room, self._adapter_memory = device, room, adapter_memory
-        self._failures = Failures(device)
+        self._failures, self._gathering = Failures(device), gathering
         self.card, self.lost = self._hosted.card, self._failures.lost
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes
         self._boxes: set[Box] = set()  # of jobs running and waiting
@@ -267,17 +270,23 @@ class BatchingEngine:
         )
 
     def _receive(self, running: Running, errands: "deque[Errand]", *, wait: bool) -> None:
-        """Take in what has come; where there is nothing to do, wait for it."""
-        while wait or not self._inbox.empty():
-            with contextlib.suppress(Empty):
-                item = self._inbox.get(block=wait)
+        """Take in what has come; where there is nothing to do, wait for it, and then a moment more
+        for what comes along with it."""
+        patience = None if wait else 0.0
+        gathered = 0  # tokens of prompts
+        with contextlib.suppress(Empty):
+            while True:
+                item = self._inbox.get(timeout=patience)
+                patience = 0.0
                 if isinstance(item, Arrival):
                     self._arrive(item, running)
+                    gathered += len(item.job.prompt_ids)
+                    room = gathered < BURST and len(running) < self._room.concurrency
+                    patience = self._gathering if wait and room else 0.0
                 elif isinstance(item, Errand):
                     errands.append(item)
                 elif isinstance(item, Change):
                     self._make(item, running.tunings)
-            wait = False
 
     def _make(self, change: Change, tunings: Tunings) -> None:
         """Bring an adapter to the device, or let it go."""

@@ -1,8 +1,9 @@
 """How much of a step prompts and drafts may take beside answers. Pure: times are arguments.
 
 Whoever reads an answer sees the steps; a step that reads a prompt beside it takes longer. It may
-take `STRETCH` times as long as one that does not, by what steps took so far. A draft makes a step
-longer for everybody, and spares one answer some steps.
+take `STRETCH` times as long as one that does not, by what steps took so far; where more wait for a
+first token than for a next one, it may take as many times longer. A draft makes a step longer for
+everybody, and spares one answer some steps.
 """
 
 STRETCH = 2.5
@@ -24,13 +25,15 @@ class Pace:
         self._token: float | None = None  # seconds that one more token of a prompt takes
         self._drafted: float | None = None  # seconds that one more token of a draft takes
 
-    def budget(self, decoding: int) -> int:
-        """Tokens of prompts for a step in which so many answers wait for their next token."""
+    def budget(self, decoding: int, reading: int = 1) -> int:
+        """Tokens of prompts for a step in which so many answers wait for their next token, and so
+        many prompts for their first."""
         if decoding == 0:
             return self._alone
+        many = max(1, reading / decoding)
         if self._step is None or self._token is None:
-            return min(FIRST_GUESS, self._most)
-        room = (STRETCH - 1) * self._step / self._token
+            return int(min(FIRST_GUESS * many, self._most))
+        room = (STRETCH - 1) * many * self._step / self._token
         return int(min(max(room, LEAST), self._most))
 
     def price(self, decoding: int) -> float:

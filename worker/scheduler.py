@@ -107,6 +107,11 @@ class Scheduler:
     def decoding(self) -> int:
         return sum(sequence.decoding for sequence in self._running)
 
+    @property
+    def reading(self) -> int:
+        """Whose prompt is read, or waits for it."""
+        return len(self) - self.decoding
+
     def add(self, sequence: Sequence) -> None:
         bisect.insort(self._waiting, sequence, key=lambda other: other.order)
 

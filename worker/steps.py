@@ -80,7 +80,8 @@ class Steps:
 
     def plan(self, drafts: Mapping[Sequence, Several[int]]) -> Plan:
         """The next one, which tries `drafts`."""
-        return self._scheduler.plan(self._pace.budget(self._scheduler.decoding), drafts)
+        budget = self._pace.budget(self._scheduler.decoding, self._scheduler.reading)
+        return self._scheduler.plan(budget, drafts)
 
     def launch(self, plan: Plan, requests: Requests, before: Flight | None) -> Flight | Grounded:
         """Put a step on its way, behind the one `before`, whose tokens it needs."""

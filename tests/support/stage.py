@@ -40,12 +40,14 @@ def thread_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]
     return ThreadEngine(tiny_loaded(model=model), device, manner)
 
 
-def batching_engine(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
+def batching_engine(
+    model: Any, device: FakeDevice, manner: Manner, gathering: float = 0.0
+) -> Engine[Job]:
     concurrency = manner.concurrency or 4
     room = Room(concurrency + SPARE_SLOTS, CONTEXT, concurrency)
     loaded = tiny_loaded(model=model)
     fit = loading(lambda: fitted(loaded.model, CONTEXT))
-    return BatchingEngine(loaded, device, fit, room, manner, clock=ticking())
+    return BatchingEngine(loaded, device, fit, room, manner, clock=ticking(), gathering=gathering)
 
 
 def working_ahead(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:

@@ -115,6 +115,21 @@ async def test_one_more_than_may_wait_is_turned_away_at_once(make: Make) -> None
     stage.engine.close()
 
 
+async def test_requests_that_come_at_once_begin_at_once() -> None:
+    """The first one waits for as many as may run; not for longer."""
+    stage = Stage(partial(batching_engine, gathering=SOON), concurrency=3)
+    read: list[int] = []
+    stage.model.register_forward_pre_hook(
+        lambda _, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    prompts = [[5] * 20, [6] * 30, [7] * 40]
+    boxes = [stage.start(prompt_token_ids=prompt) for prompt in prompts]
+    for box in boxes:
+        assert [piece async for piece in box][-1].finish_reason == "length"
+    assert read[0] == 90
+    stage.engine.close()
+
+
 async def test_all_steps_run_on_one_thread(stage: Stage) -> None:
     stage.device.watch(stage.model)
     await asyncio.gather(*[stage.answer(seed=i) for i in range(6)])

@@ -36,6 +36,20 @@ def test_a_step_that_reads_takes_two_and_a_half_times_as_long() -> None:
     assert a_pace(step=0.050, token=0.001).budget(1) == 75
 
 
+@pytest.mark.parametrize(
+    ("decoding", "reading", "budget"),
+    [(4, 0, 75), (4, 4, 75), (4, 6, 112), (1, 4, 300), (1, 9, 512)],
+)
+def test_the_more_wait_for_a_first_token_the_more_is_read(
+    decoding: int, reading: int, budget: int
+) -> None:
+    assert a_pace(step=0.050, token=0.001).budget(decoding, reading) == budget
+
+
+def test_a_guess_is_for_one_prompt_beside_one_answer() -> None:
+    assert Pace(512, 1024).budget(2, 6) == 3 * FIRST_GUESS
+
+
 def test_a_prompt_is_read_on_however_slowly() -> None:
     assert a_pace(step=0.001, token=1).budget(1) == LEAST
 
@@ -70,14 +84,16 @@ def test_one_slow_step_changes_little_and_many_change_all() -> None:
     took=st.lists(st.tuples(seconds, st.integers(0, 8), st.integers(0, 512)), max_size=20),
     most=st.integers(1, 2048),
     decoding=st.integers(0, 64),
+    reading=st.integers(0, 64),
 )
 def test_whatever_was_measured_something_is_read_and_never_more_than_the_most(
-    took: list[tuple[float, int, int]], most: int, decoding: int
+    took: list[tuple[float, int, int]], most: int, decoding: int, reading: int
 ) -> None:
     pace = Pace(most, 2 * most)
     for time, rows, tokens in took:
         pace.took(time, decoding=rows, prompt_tokens=tokens)
-    assert min(LEAST, most) <= pace.budget(decoding) <= (most if decoding else 2 * most)
+    budget = pace.budget(decoding, reading)
+    assert min(LEAST, most) <= budget <= (most if decoding else 2 * most)
 
 
 def after_drafts(pace: Pace, *, step: float, seconds: float, drafted: int, times: int = 60) -> Pace:
