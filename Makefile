@@ -7,7 +7,7 @@ check test: export OMP_NUM_THREADS ?= 1
 # Processes that share the tests; one for each core of a small machine.
 LANES ?= 2
 
-.PHONY: help install demo check test lint clean
+.PHONY: help install demo check test test-needs lint clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,11 +29,14 @@ lint: $(VENV)/.installed ## format, lint, types and import rules
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 
+test-needs: $(VENV)/.installed
+	PYTHON=$(PYTHON) scripts/test-needs
+
 check: lint ## lint and the fast tests, under two minutes
 	$(BIN)/pytest -q -n $(LANES) -m "not slow"
 
-test: lint ## the whole suite
-	PYTHON=$(PYTHON) scripts/test-needs
+test: $(VENV)/.installed ## the whole suite
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=recurse lint test-needs
 	$(BIN)/pytest -q -n $(LANES)
 
 clean: ## remove what was built, keep nothing

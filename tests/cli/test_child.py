@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 
 from danlu.cli.child import LONGEST_LINE, Child, Lines
-
-SOON = 20.0  # seconds that a small process gets on a busy machine
 
 WHOLE = "first\nzweite Zeile\n问：你好\n\nbar 1\rbar 2\rbar 3\r\nlast".encode()
 SHOWN = ["first", "zweite Zeile", "问：你好", "", "bar 3", "last"]

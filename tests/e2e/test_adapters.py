@@ -8,7 +8,7 @@ import openai
 import pytest
 from support import stack
 from support.heart import HELLO, NAME, by_heart
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 from support.stack import Stack, models_at, post
 from support.tuned import adapters_for
 
@@ -73,12 +73,12 @@ def test_adapters_come_and_go_while_everything_runs(tuned: Tuned, name: str) -> 
     worker, full = tuned.stack.worker.url, f"{NAME}:{name}"
     answer = post(f"{worker}/worker_load_adapter", {"name": name, "path": name})
     assert answer.status_code == 200, answer.text
-    wait_for(lambda: full in models_at(tuned.stack.controller.url), "the controller knows it", 10)
+    wait_for(lambda: full in models_at(tuned.stack.controller.url), "the controller knows it", SOON)
     assert full in tuned.listed()
     plain, shouted = tuned.says(NAME), tuned.says(f"{NAME}:shouter")
     assert tuned.says(full) not in (plain, shouted)
     assert post(f"{worker}/worker_unload_adapter", {"name": name}).status_code == 200
-    wait_for(lambda: full not in tuned.listed(), "the controller forgets it", 10)
+    wait_for(lambda: full not in tuned.listed(), "the controller forgets it", SOON)
     with pytest.raises(openai.NotFoundError):
         tuned.says(full)
     assert (tuned.says(NAME), tuned.says(f"{NAME}:shouter")) == (plain, shouted)

@@ -7,7 +7,7 @@ import openai
 import pytest
 from support import stack, stock
 from support.heart import HELLO, NAME
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 from support.stack import Server, models_at, post
 from support.tuned import adapters_for
 
@@ -32,11 +32,11 @@ def test_the_stock_controller_learns_of_them_without_asking(
     full = f"{NAME}:whisperer"
     loaded = post(f"{worker.url}/worker_load_adapter", {"name": "whisperer", "path": "whisperer"})
     assert full in loaded.json()["model_names"]
-    wait_for(lambda: full in models_at(stock_controller.url), "the new name is listed", 10)
+    wait_for(lambda: full in models_at(stock_controller.url), "the new name is listed", SOON)
     where = post(f"{stock_controller.url}/get_worker_address", {"model": full}).json()
     assert where == {"address": worker.url}
     assert post(f"{worker.url}/worker_unload_adapter", {"name": "whisperer"}).status_code == 200
-    wait_for(lambda: full not in models_at(stock_controller.url), "it is listed no more", 10)
+    wait_for(lambda: full not in models_at(stock_controller.url), "it is listed no more", SOON)
     assert f"{NAME}:shouter" in models_at(stock_controller.url)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from support import script, stack, stock
-from support.processes import free_port, wait_for
+from support.processes import SOON, free_port, wait_for
 from support.stack import EXPIRY, SMOL, Server, models_at, post
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ def short_lived() -> Iterator[tuple[Server, Server]]:
 def test_its_heart_beats_arrive(short_lived: tuple[Server, Server]) -> None:
     controller, worker = short_lived
     beat = f"Receive heart beat. {worker.url}"
-    wait_for(lambda: controller.program.output.count(beat) >= 3, "three heart-beats", 20)
+    wait_for(lambda: controller.program.output.count(beat) >= 3, "three heart-beats", SOON)
     assert "Receive unknown heart beat" not in controller.program.output
 
 
@@ -69,7 +69,7 @@ def test_it_registers_again_by_itself_with_a_restarted_controller(
     controller.program.stop(signal.SIGKILL)
     port = httpx.URL(controller.url).port
     with stock.stock_controller(port) as successor:
-        stack.wait_until_served(successor.url, script.NAME, worker.program, 15)
+        stack.wait_until_served(successor.url, script.NAME, worker.program, SOON)
         where = post(f"{successor.url}/get_worker_address", {"model": script.NAME}).json()
         assert where == {"address": worker.url}
 
@@ -80,13 +80,13 @@ def test_it_waits_for_a_controller_that_starts_later() -> None:
     with stack.golden_worker(f"http://127.0.0.1:{port}") as worker:
         assert post(f"{worker.url}/worker_get_status").status_code == 200
         with stock.stock_controller(port) as controller:
-            stack.wait_until_served(controller.url, script.NAME, worker.program, 15)
+            stack.wait_until_served(controller.url, script.NAME, worker.program, SOON)
 
 
 def test_one_that_was_stopped_is_dropped_after_its_silence() -> None:
     """A stock controller knows no goodbye (404): it notices by the missing heart-beats."""
     with stock.stock_controller() as controller:
         with stack.golden_worker(controller.url) as worker:
-            wait_for(lambda: models_at(controller.url) == [script.NAME], "it is listed", 15)
+            wait_for(lambda: models_at(controller.url) == [script.NAME], "it is listed", SOON)
             assert worker.program.stop() == 0
         wait_for(lambda: not models_at(controller.url), "the worker is dropped", 4 * EXPIRY)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from support import script, stack, stock
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 from support.script import ANSWER, NAME
 from support.stack import EXPIRY, Server, chat_body, models_at, post
 
@@ -59,7 +59,9 @@ def short_lived() -> Iterator[tuple[Server, Server]]:
 def test_its_heart_beats_arrive(short_lived: tuple[Server, Server]) -> None:
     """It says what comes back only when something is wrong."""
     controller, worker = short_lived
-    wait_for(lambda: worker.program.output.count("Send heart beat.") >= 3, "three heart-beats", 20)
+    wait_for(
+        lambda: worker.program.output.count("Send heart beat.") >= 3, "three heart-beats", SOON
+    )
     assert "heart beat error" not in worker.program.output
     assert worker.program.output.count("Register to controller") == 1
     assert models_at(controller.url) == [NAME]
@@ -72,7 +74,7 @@ def test_it_registers_again_with_our_restarted_controller(
     controller.program.stop(signal.SIGKILL)
     port = httpx.URL(controller.url).port
     with stack.controller(port=port) as successor:
-        stack.wait_until_served(successor.url, NAME, worker.program, 20)
+        stack.wait_until_served(successor.url, NAME, worker.program, SOON)
         answer = post(f"{successor.api}/v1/chat/completions", chat_body(NAME, "Q"))
         assert ANSWER in answer.text
 
@@ -99,7 +101,7 @@ def test_another_worker_takes_over_from_one_that_died() -> None:
         stock.scripted_worker(controller.url, NAME),
     ):
         both = f"{controller.url}/worker_get_status"
-        wait_for(lambda: post(both).json()["speed"] == 2, "two workers", 15)
+        wait_for(lambda: post(both).json()["speed"] == 2, "two workers", SOON)
         first.program.stop(signal.SIGKILL)
         for _ in range(4):
             answer = post(f"{controller.api}/v1/chat/completions", chat_body(NAME, "Q"))

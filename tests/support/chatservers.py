@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from danlu.adapters.wire.frames import encode
 
-from .processes import wait_for
+from .processes import SOON, wait_for
 
 STEP = 0.01  # seconds between two pieces of a scripted answer
 
@@ -88,7 +88,7 @@ class Fake:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_for(lambda: self._server.started, "the fake listens", 20)
+        wait_for(lambda: self._server.started, "the fake listens", SOON)
         return self
 
     def __exit__(
@@ -96,7 +96,7 @@ class Fake:
     ) -> None:
         self.script.go_on.set()
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(SOON)
         self._sock.close()
         assert not self._thread.is_alive()
 

@@ -13,7 +13,7 @@ from .processes import Program, free_port
 
 SKIPPED = 6  # of the dialogues: some have long answers, some are alike
 QUESTIONS = 8
-PATIENCE = 400.0  # seconds for a training on a busy two-core machine
+PATIENCE = 900.0  # seconds for a training on a busy two-core machine
 # The seed's, but for its paths and for the learning rate: two million weights learn at a higher one
 # than six billion.
 SEED = {

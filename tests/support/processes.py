@@ -15,6 +15,7 @@ from typing import Self
 import httpx
 
 START = 240.0  # seconds a program gets to become ready on a busy two-core machine
+SOON = 30.0  # seconds that something gets which takes no time on an idle machine
 STOP = 30.0  # seconds it gets to end after SIGTERM
 STEP = 0.05  # seconds between two looks
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Browser, Route, sync_playwright
+from playwright.sync_api import Browser, Route, expect, sync_playwright
 from support.browser import OpenTab, StartPage, Tab
 from support.chatservers import FakeDanlu
-from support.processes import Program, free_port
+from support.processes import SOON, Program, free_port
 
 QUIET = [
     "--headless",
@@ -65,6 +65,7 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("no chromium on this machine")
+    expect.set_options(timeout=1000 * SOON)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield browser

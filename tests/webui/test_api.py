@@ -6,7 +6,7 @@ from contextlib import aclosing
 import httpx
 import pytest
 from support.chatservers import FakeDanlu, Script
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 
 from danlu.adapters.errors import (
     NoWorker,
@@ -85,7 +85,7 @@ async def test_a_closed_answer_is_a_closed_connection(http: httpx.AsyncClient) -
                 if answer.text:
                     break
         left = fake.script.left
-        wait_for(left.is_set, "the server saw its reader leave", 5)
+        wait_for(left.is_set, "the server saw its reader leave", SOON)
 
 
 async def test_a_key_is_sent_and_a_wrong_one_is_named(http: httpx.AsyncClient) -> None:

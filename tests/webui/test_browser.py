@@ -8,13 +8,13 @@ import pytest
 from playwright.sync_api import expect
 from support.browser import OpenTab, StartPage
 from support.chatservers import Fake, FakeDanlu, FakeStock, Script
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 
 from danlu.adapters.errors import NoWorker
 
 pytestmark = pytest.mark.slow
 
-LOADED = 10.0  # seconds; it is about one, on an idle machine
+LOADED = 20.0  # seconds; it is about one, on an idle machine
 
 
 @pytest.mark.parametrize("kind", [FakeDanlu, FakeStock])
@@ -55,7 +55,7 @@ def test_stop_ends_the_worker_and_keeps_what_was_said(
         expect(tab.page.get_by_test_id("bot")).to_contain_text("more more")
         assert not fake.script.left.is_set()
         tab.click("stop")
-        wait_for(fake.script.left.is_set, "the worker saw the stop", 5)
+        wait_for(fake.script.left.is_set, "the worker saw the stop", SOON)
         tab.expect_idle()
         expect(tab.page.locator("#danlu-status p")).to_contain_text("已停止")
         expect(tab.page.get_by_test_id("bot")).to_contain_text("more more")
@@ -72,7 +72,7 @@ def test_a_closed_tab_ends_the_worker_even_while_it_is_silent(
     tab.ask("think")
     tab.expect_answer("Hello▌")
     tab.page.close()
-    wait_for(danlu.script.left.is_set, "the worker saw its reader leave", 10)
+    wait_for(danlu.script.left.is_set, "the worker saw its reader leave", SOON)
 
 
 def test_regenerate_asks_again_and_clear_forgets(

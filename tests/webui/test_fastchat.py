@@ -6,7 +6,7 @@ from contextlib import aclosing
 import httpx
 import pytest
 from support.chatservers import FakeStock, Script
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 
 from danlu.adapters.errors import OutOfMemory, PromptTooLong, ServeError, UnknownModel, WorkerLost
 from danlu.adapters.wire.generation import Message
@@ -102,7 +102,7 @@ async def test_a_closed_answer_is_a_closed_connection(http: httpx.AsyncClient) -
         fake.script.endless = True
         async with aclosing(FastChatBackend(http, fake.url).stream(a_question())) as stream:
             await anext(stream)
-        wait_for(fake.script.left.is_set, "the worker saw its reader leave", 5)
+        wait_for(fake.script.left.is_set, "the worker saw its reader leave", SOON)
 
 
 async def test_a_workers_error_keeps_its_cause_and_its_number(http: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.processes import SOON
 
 from danlu.adapters.errors import NoWorker, WorkerLost
 from danlu.adapters.wire.generation import Usage
@@ -233,7 +234,7 @@ async def test_a_tab_that_waits_for_a_place_can_be_stopped() -> None:
     waiting = asyncio.create_task(second.read())
     await asyncio.sleep(0)
     await handlers.stop(second.session)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         await waiting
     assert second.chat == [["two", ""]]
     assert len(backend.asked) == 1

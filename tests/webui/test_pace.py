@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from support.processes import SOON
 
 from danlu.adapters.errors import WorkerLost
 from danlu.webui.backend import Answer
@@ -65,7 +66,7 @@ async def test_a_stop_closes_the_source_at_once() -> None:
     answers = paced(source.stream(), stop, at_once, tick=60)
     assert await anext(answers) == Answer("some")
     stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         assert await collected(answers) == []
     assert source.closed.is_set()
 
@@ -80,7 +81,7 @@ async def test_a_stop_does_not_wait_for_the_next_update() -> None:
     rest = asyncio.create_task(collected(answers))
     await asyncio.sleep(0)
     stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         await rest
     assert source.closed.is_set()
 

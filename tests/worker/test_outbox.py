@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from support.processes import SOON
 
 from danlu.adapters.errors import OutOfMemory, ServeError
 from danlu.adapters.wire.generation import Usage
@@ -66,7 +67,7 @@ async def test_a_reader_that_waits_is_woken_by_the_close() -> None:
     reading = asyncio.create_task(read(box))
     await asyncio.sleep(0)
     threading.Thread(target=box.close).start()
-    assert await asyncio.wait_for(reading, 5) == []
+    assert await asyncio.wait_for(reading, SOON) == []
 
 
 async def test_a_reader_that_has_read_all_waits_and_lets_the_loop_go_on() -> None:
@@ -124,7 +125,7 @@ def test_a_thread_reads_every_piece_then_the_end() -> None:
     box.put(a_piece("a"))
     box.put(a_piece("b"))
     box.close()
-    reader.join(10)
+    reader.join(SOON)
     assert got == ["a", "b"]
 
 

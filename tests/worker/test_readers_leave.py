@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from support.engines import FakeEngine, Step, pieces, text_of
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 from support.served import served
 from support.workers import an_app, an_engine, ask
 
@@ -47,7 +47,7 @@ def url(engine: FakeEngine) -> Iterator[str]:
 
 def rested(engine: FakeEngine, url: str) -> None:
     """Nothing runs, nothing waits, by the engine's count and by the wire's; and Q is answered."""
-    wait_for(lambda: engine.queue_length() == 0, "no job is left", 20)
+    wait_for(lambda: engine.queue_length() == 0, "no job is left", SOON)
     status = httpx.post(url + "/worker_get_status", trust_env=False).json()
     assert status["queue_length"] == 0
     answer = httpx.post(url + WHOLE, content=ask("Q"), trust_env=False).json()
@@ -84,7 +84,7 @@ async def test_readers_who_leave_before_the_first_word(
     """Most of them while they still wait for a thread of the engine."""
     for _ in range(20):
         hang_up_after_asking(url, path, ask("for ever"))
-    wait_for(lambda: len(engine.jobs) == 20, "all are asked", 20)
+    wait_for(lambda: len(engine.jobs) == 20, "all are asked", SOON)
     rested(engine, url)
 
 

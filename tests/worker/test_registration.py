@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from support.processes import SOON
 
 from danlu.adapters.errors import ServeError, WorkerUnreachable
 from danlu.adapters.wire.fastchat import HeartBeat, Registration
@@ -77,7 +78,7 @@ async def lived(
     """A worker's life until its `sleeps`-th pause."""
     clock = Clock(sleeps)
     async with registered(WHO, list(controllers), http, interval=45, sleep=clock.sleep):
-        await asyncio.wait_for(clock.reached.wait(), 5)
+        await asyncio.wait_for(clock.reached.wait(), SOON)
     return clock.slept
 
 
@@ -199,7 +200,7 @@ async def test_controllers_are_told_at_once_when_other_names_are_served() -> Non
         await asyncio.Event().wait()
 
     async def until(count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while len(http.heard) < count:
                 await asyncio.sleep(0)
 

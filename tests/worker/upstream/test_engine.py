@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import pytest
-from support.processes import wait_for
+from support.processes import SOON, wait_for
 from support.served import served
 from support.upstreams import (
     KNOWN,
@@ -240,7 +240,7 @@ def test_a_reader_who_leaves_ends_the_answer_at_the_upstream(script: tuple[Any, 
         wait_for(lambda: fake.running == 1, "the upstream answers")
         box.leave()
         assert engine.queue_length() == 0
-        assert fake.left.wait(10)
+        assert fake.left.wait(SOON)
         assert list(box)[1:] == []
         for step in script:
             if isinstance(step, threading.Event):
@@ -303,14 +303,14 @@ def test_the_end_of_the_engine_is_told_to_everybody() -> None:
             with pytest.raises(NotReady, match="this worker is stopping"):
                 list(box)
         with pytest.raises(NotReady):
-            vectors.result(5)
-        assert fake.left.wait(10)
+            vectors.result(SOON)
+        assert fake.left.wait(SOON)
         with pytest.raises(NotReady):
             pieces(engine)
         with pytest.raises(NotReady):
             engine.count("a")
         with pytest.raises(NotReady):
-            engine.embed(["a"]).result(5)
+            engine.embed(["a"]).result(SOON)
         assert engine.queue_length() == 0
         go.set()
 
@@ -327,7 +327,7 @@ def test_the_loss_of_the_upstream_ends_everything_as_a_lost_device() -> None:
             with pytest.raises(DeviceLost, match="vllm died"):
                 list(box)
         with pytest.raises(DeviceLost):
-            vectors.result(5)
+            vectors.result(SOON)
         with pytest.raises(DeviceLost):
             pieces(engine)
         go.set()
@@ -335,12 +335,12 @@ def test_the_loss_of_the_upstream_ends_everything_as_a_lost_device() -> None:
 
 def test_vectors_come_in_their_order_and_of_length_one() -> None:
     with an_engine() as (engine, _):
-        made = engine.embed(["a", "bb"]).result(10)
+        made = engine.embed(["a", "bb"]).result(SOON)
     assert made.vectors == [[0.6, 0.8], [0.6, 0.8]] and made.tokens == 7
     with an_engine(embeddings=False) as (engine, _):
         assert not engine.card.embeddings
         with pytest.raises(UnknownRoute):
-            engine.embed(["a"]).result(10)
+            engine.embed(["a"]).result(SOON)
 
 
 def test_nobody_who_waits_for_vectors_leaves_no_work() -> None:

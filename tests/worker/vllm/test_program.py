@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support.checkpoints import lay_checkpoint
 from support.fake_vllm import lay_vllm
-from support.processes import Program, free_port, wait_for
+from support.processes import SOON, Program, free_port, wait_for
 from support.upstreams import TEXTS
 
 from danlu.worker.__main__ import DEVICE_LOST
@@ -82,7 +82,7 @@ def test_vllm_ends_when_the_worker_is_killed(tmp_path: Path) -> None:
     with running(tmp_path) as (program, _):
         pid = pid_in(program.output)
         program.stop(signal.SIGKILL)
-        wait_for(lambda: gone(pid), "vllm has ended, too", 10)
+        wait_for(lambda: gone(pid), "vllm has ended, too", SOON)
 
 
 def test_a_vllm_that_dies_ends_the_worker_as_a_lost_device_does(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_vllm_that_dies_ends_the_worker_as_a_lost_device_does(tmp_path: Path) 
         assert "vllm ended with status 9" in program.output
         assert "engine core died" in program.output
         left = pid_in(program.output, "grandchild")
-        wait_for(lambda: gone(left), "what vllm started has ended, too", 10)
+        wait_for(lambda: gone(left), "what vllm started has ended, too", SOON)
 
 
 def test_a_vllm_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_a_stop_while_vllm_loads_ends_it(tmp_path: Path) -> None:
         program.wait_until(lambda: "45%" in loading(port), "its progress is told")
         pid = pid_in(program.output)
         assert program.stop() == 0
-        wait_for(lambda: gone(pid), "vllm has ended, too", 10)
+        wait_for(lambda: gone(pid), "vllm has ended, too", SOON)
 
 
 def loading(port: int) -> str:
-    answer = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=10, trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=SOON, trust_env=False)
     assert answer.status_code == 503
     return answer.text
 
