@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from ..adapters.devices.device import Device, Recorder
+from ..adapters.devices.explain import told
 from ..adapters.devices.fault import Fault
-from ..adapters.devices.static_tls import said_by
 from ..adapters.errors import StartError
 from .kv_cache import KvCache
 from .kv_room import GIB
@@ -59,9 +59,9 @@ def recorded(
     try:
         replays = _all(model, cache, shapes, recorder, progress)
     except Exception as exc:
-        if any(device.fault(each) is Fault.LOST for each in (exc, exc.__context__) if each):
+        if device.fault(exc) is Fault.LOST:
             raise
-        _give_up(wanted, _reasons(exc), exc)
+        _give_up(wanted, told(exc), exc)
     else:
         taken = max(free - device.free_memory(), 0)
         log.info("decode steps are recorded shapes=%d memory=%.2fGiB", len(replays), taken / GIB)
@@ -94,12 +94,6 @@ def _give_up(wanted: str, why: str, exc: Exception) -> None:
     if wanted == ON:
         raise StartError(f"--graphs on: {why}; leave it out") from exc
     log.warning("decode steps are not recorded (--graphs off does not try): %s", why)
-
-
-def _reasons(exc: Exception) -> str:
-    """What happened first stands first: the end of a recording that failed fails, too."""
-    said = [(text.splitlines() or [""])[0] for text in said_by(exc)]
-    return "; then: ".join(reversed(said))
 
 
 def _all(

@@ -60,15 +60,9 @@ class Tape(TorchDispatchMode):
 
 
 class HostRecorder:
-    """Fails at the recording of number `fails_at`, if one is named."""
-
-    def __init__(self, fails_at: int | None = None) -> None:
-        self._fails_at, self._count = fails_at, 0
+    """Records on the host."""
 
     def record(self, work: Callable[[], None]) -> Replay:
-        self._count += 1
-        if self._count == self._fails_at:
-            raise RuntimeError("an operator cannot be recorded")
         tape = Tape()
         with tape:
             work()
@@ -76,14 +70,17 @@ class HostRecorder:
 
 
 class Counted:
-    """A recorder that counts recordings and replays, and calls `before` before each of these."""
+    """A recorder that counts recordings and replays, and calls `before` before each of these. It
+    fails at the recording of number `fails_at`, if one is named."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: Recorder, fails_at: int | None = None) -> None:
+        self._recorder, self._fails_at = recorder, fails_at
         self.recordings = self.replays = 0
         self.before: Callable[[], object] = lambda: None
 
     def record(self, work: Callable[[], None]) -> Replay:
+        if self.recordings + 1 == self._fails_at:
+            raise RuntimeError("an operator cannot be recorded")
         replay = self._recorder.record(work)
         self.recordings += 1
 

@@ -15,7 +15,7 @@ from support.stage import Stage, working_ahead
 from support.tiny import random_model, tiny_config, tiny_loaded
 from transformers import BloomConfig
 
-from danlu.adapters.devices.device import Recorder, Replay, device_named
+from danlu.adapters.devices.device import Recorder, Replay
 from danlu.adapters.errors import StartError
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.loading import Progress
@@ -278,7 +278,3 @@ def test_what_is_recorded_is_done_with_each_replay_and_not_before() -> None:
     numbers.fill_(5)
     replay()
     assert sums.tolist() == [12, 12, 12]
-
-
-def test_the_host_has_no_recorder() -> None:
-    assert device_named("cpu").recorder() is None
