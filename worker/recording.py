@@ -54,7 +54,6 @@ def recorded(
         if wanted == ON:
             raise StartError(nothing_records(device))
         return None
-    device.release_memory()
     free = device.free_memory()
     try:
         replays = _all(model, cache, shapes, recorder, progress)

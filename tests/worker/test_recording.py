@@ -211,7 +211,7 @@ class Narrow(FakeDevice):
 
     @property
     def full(self) -> bool:
-        return self.recorded is not None and self.recorded.recordings > 0 and self._releases < 2
+        return self.recorded is not None and self.recorded.recordings > 0 and self._releases == 0
 
 
 def narrow_model(device: Narrow) -> Any:
