@@ -21,7 +21,7 @@ class GraphRecorder:
         self._pool, self._side = kind.graph_pool_handle(), kind.Stream()
 
     def record(self, work: Callable[[], None]) -> Replay:
-        """See `Recorder`. Where `work` fails, the end of the recording fails, too, and tells less."""
+        """See `Recorder`. Where `work` fails, so does the recording's end, with less to tell."""
         graph, failed = self._graph(), list[Exception]()
         self._kind.synchronize()
         with self._kind.stream(self._side):

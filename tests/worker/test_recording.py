@@ -20,8 +20,9 @@ from danlu.adapters.errors import StartError
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.loading import Progress
 from danlu.worker.local_engines import engine_for, load_engine
-from danlu.worker.recording import recorded
+from danlu.worker.recording import record
 from danlu.worker.replay import Replays
+from danlu.worker.runner import Runner
 from danlu.worker.settings import WorkerSettings
 from danlu.worker.shapes import Shapes
 from danlu.worker.suitability import fitted
@@ -59,10 +60,12 @@ class Fitted:
         self.model: Any = on_card(random_model(tiny_config()))
         layers = fitted(self.model, 128).layers
         self.cache = KvCache(layers, 5, 128, self.model.dtype, self.model.device)
+        self._shapes = Shapes(128, rows=4, part=64, fixed=True)
+        self._runner = Runner(self.model, self.cache, self._shapes)
 
     def recorded(self, device: FakeDevice) -> Replays | None:
-        shapes = Shapes(128, rows=4, part=64, fixed=True)
-        return recorded(self.model, self.cache, shapes, device, "auto", Progress())
+        record(self._runner, self.cache, self._shapes, device, "auto", Progress())
+        return self._runner.replays
 
 
 async def text_of(stage: Stage) -> str:
