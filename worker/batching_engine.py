@@ -35,7 +35,7 @@ from .kv_slots import KvSlots
 from .loading import Progress
 from .outbox import Box
 from .pace import Pace
-from .recording import beside, recorded
+from .recording import beside, record
 from .runner import Runner
 from .running import Running
 from .sampler import Sampler
@@ -237,10 +237,10 @@ class BatchingEngine:
         )
         tunings = Tunings(model, self._adapter_memory)
         decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
+        runner = Runner(model, cache, shapes, tunings, decoder)
         wanted, lookahead = self._manner.graphs, self._manner.lookahead
-        replays = recorded(model, cache, shapes, self._device, wanted, progress)
-        runner = Runner(model, cache, shapes, tunings, decoder, replays)
-        beside(replays, lambda: warm_up(runner, shapes, progress, lookahead), self._device, wanted)
+        record(runner, cache, shapes, self._device, wanted, progress)
+        beside(runner, lambda: warm_up(runner, shapes, progress, lookahead), self._device, wanted)
         scheduler = Scheduler(
             KvSlots(room.slots),
             concurrency=room.concurrency,

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor
 
 from ..adapters.devices.device import Device, Recorder
+from ..adapters.devices.explain import told
 from ..adapters.devices.fault import Fault
-from ..adapters.devices.static_tls import said_by
 from ..adapters.errors import StartError
 from .kv_cache import KvCache
 from .kv_room import GIB
@@ -36,52 +36,47 @@ class Different(Exception):
     """A replay gives something else than the step itself."""
 
 
-def recorded(
-    model: PreTrainedModel,
-    cache: KvCache,
-    shapes: Shapes,
-    device: Device,
-    wanted: str,
-    progress: Progress,
-) -> Replays | None:
-    """A recording of every shape; None where steps are to be told one by one, and why, in the log.
+def record(
+    runner: Runner, cache: KvCache, shapes: Shapes, device: Device, wanted: str, progress: Progress
+) -> None:
+    """Give the runner a recording of every shape; where steps are to be run as they are, none, and
+    say why in the log.
 
-    Where they are `wanted` by name, what keeps them away is a StartError. A device that is lost in
-    the attempt raises what its library does.
+    Where recordings are `wanted` by name, what keeps them away is a StartError. A device that is
+    lost in the attempt raises what its library does.
     """
     recorder = device.recorder() if shapes.fixed and wanted != OFF else None
     if recorder is None:
         if wanted == ON:
             raise StartError(nothing_records(device))
-        return None
-    device.release_memory()
+        return
     free = device.free_memory()
     try:
-        replays = _all(model, cache, shapes, recorder, progress)
+        replays = _all(runner, cache, shapes, recorder, progress)
     except Exception as exc:
-        if any(device.fault(each) is Fault.LOST for each in (exc, exc.__context__) if each):
+        if device.fault(exc) is Fault.LOST:
             raise
-        _give_up(wanted, _reasons(exc), exc)
+        _give_up(wanted, told(exc), exc)
     else:
         taken = max(free - device.free_memory(), 0)
         log.info("decode steps are recorded shapes=%d memory=%.2fGiB", len(replays), taken / GIB)
-        return replays
+        runner.replays = replays
+        return
     device.release_memory()  # out here the failure and its tensors are let go
-    return None
 
 
-def beside(replays: Replays | None, work: Callable[[], None], device: Device, wanted: str) -> None:
-    """Do `work`; where there is no memory for it beside the recordings, let these go, and do it
-    again."""
+def beside(runner: Runner, work: Callable[[], None], device: Device, wanted: str) -> None:
+    """Do `work`; where there is no memory for it beside the runner's recordings, let these go, and
+    do it again."""
     try:
         work()
     except Exception as exc:
-        if not replays or device.fault(exc) is not Fault.OUT_OF_MEMORY:
+        if runner.replays is None or device.fault(exc) is not Fault.OUT_OF_MEMORY:
             raise
         _give_up(wanted, "no memory is left beside the recordings", exc)
     else:
         return
-    replays.clear()
+    runner.replays = None
     device.release_memory()
     work()
 
@@ -96,39 +91,38 @@ def _give_up(wanted: str, why: str, exc: Exception) -> None:
     log.warning("decode steps are not recorded (--graphs off does not try): %s", why)
 
 
-def _reasons(exc: Exception) -> str:
-    """What happened first stands first: the end of a recording that failed fails, too."""
-    said = [(text.splitlines() or [""])[0] for text in said_by(exc)]
-    return "; then: ".join(reversed(said))
-
-
 def _all(
-    model: PreTrainedModel,
-    cache: KvCache,
-    shapes: Shapes,
-    recorder: Recorder,
-    progress: Progress,
+    runner: Runner, cache: KvCache, shapes: Shapes, recorder: Recorder, progress: Progress
 ) -> Replays:
     """The largest first: what smaller ones need then lies in its memory."""
-    replays = Replays(recorder, shapes.rows, model.device)
-    plain, replaying = Runner(model, cache, shapes), Runner(model, cache, shapes, replays=replays)
+    replays = Replays(recorder, shapes.rows, cache.keys[0].device)
     sizes = [(rows, length) for rows in shapes.all_rows() for length in shapes.all_lengths()][::-1]
     apart = []
     _fill(cache)
     for number, (rows, length) in enumerate(sizes):
         done = number / len(sizes)
         progress.set(READING + (1 - READING) / 2 * done, f"recording {number + 1}/{len(sizes)}")
-        plan, other = _plan(rows, length), _other_plan(rows, length, shapes)
-        like = plain.run(plan).due
-        plain.record(plan, replays, like)
-        given = replaying.run(other).due.float()  # first: what it fails to write is not there yet
-        own = plain.run(other).due.float()
-        apart.append((given - own).std() / own.std())
+        plan = _plan(rows, length)
+        runner.record(plan, replays, like=runner.run(plan).due)
+        apart.append(_apart(runner, replays, _other_plan(rows, length, shapes)))
     _clear(cache)
+    half = cache.keys[0].dtype != torch.float32
     worst = float(torch.stack(apart).max())
-    if not worst < (CLOSE if model.dtype == torch.float32 else CLOSE_IN_HALF):
+    if not worst < (CLOSE_IN_HALF if half else CLOSE):
         raise Different(f"a recording's results differ by {worst:.2g} of their spread")
     return replays
+
+
+def _apart(runner: Runner, replays: Replays, plan: Plan) -> Tensor:
+    """How far a replay's results are from the step's own, of their spread. The replay comes first:
+    what it fails to write is not there yet."""
+    runner.replays = replays
+    try:
+        given = runner.run(plan).due.float()
+    finally:
+        runner.replays = None
+    own = runner.run(plan).due.float()
+    return (given - own).std() / own.std()
 
 
 @torch.inference_mode()

@@ -32,8 +32,9 @@ class Runner:
     """Owned by the engine's thread. The model, its attention plugged in, is on the cache's device.
 
     What the model needs to know of a step goes to the device in a single transfer. Steps of few
-    tokens are the `decoder`'s, where there is one and no adapter adds to the model's layers; those
-    that the `replays` have are theirs.
+    tokens are the `decoder`'s, where there is one and no adapter adds to the model's layers. Those
+    that `replays` has are its own, once it is set; it lives no longer than the runner, whose
+    memory is in the recordings.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class Runner:
         shapes: Shapes,
         tunings: Tunings | None = None,
         decoder: Decoder | None = None,
-        replays: Replays | None = None,
     ) -> None:
         self._model: Any = model
-        self._decoder, self._replays = decoder, replays
+        self._decoder = decoder
+        self.replays: Replays | None = None
         self._cache, self._shapes = cache, shapes
         self._tunings = tunings or Tunings(model)
         self._device = model.device
@@ -118,8 +119,8 @@ class Runner:
             self._cache.move(move)
 
     def _forward(self, host: HostStep, last: Chosen | None) -> Result:
-        if self._replays is not None and self._replays.has(host):
-            return Result(self._replays.run(host, last), [])
+        if self.replays is not None and self.replays.has(host):
+            return Result(self.replays.run(host, last), [])
         columns = (host.ids, host.positions, host.places, host.slots, host.lengths)
         rest = (host.kept, host.seats, list(host.fed), list(host.fed.values()))
         mix = self._tunings.numbers(host.tuned, len(host.ids))

@@ -10,20 +10,31 @@ MODE = "thread_local"  # other threads of the program are free to use the device
 
 class GraphRecorder:
     """`kind` is torch.cuda or torch.npu, and `graph` its class of graphs. All that are recorded
-    share one pool of memory."""
+    share one pool of memory, and one stream to be recorded on.
+
+    Their own `with graph(…)` is not used: it gives back the allocator's memory each time, waits for
+    other cards at that, and leaves the thread on another stream where a recording fails.
+    """
 
     def __init__(self, kind: Any, graph: Callable[[], Any]) -> None:
         self._kind, self._graph = kind, graph
-        self._pool = kind.graph_pool_handle()
+        self._pool, self._side = kind.graph_pool_handle(), kind.Stream()
 
     def record(self, work: Callable[[], None]) -> Replay:
-        """See `Recorder`. A recording that fails would leave the thread on the stream that it is
-        made on."""
-        graph, stream = self._graph(), self._kind.current_stream()
-        try:
-            with self._kind.graph(graph, pool=self._pool, capture_error_mode=MODE):
+        """See `Recorder`. Where `work` fails, so does the recording's end, with less to tell."""
+        graph, failed = self._graph(), list[Exception]()
+        self._kind.synchronize()
+        with self._kind.stream(self._side):
+            graph.capture_begin(pool=self._pool, capture_error_mode=MODE)
+            try:
                 work()
-        finally:
-            self._kind.set_stream(stream)
+            except Exception as exc:
+                failed.append(exc)
+            try:
+                graph.capture_end()
+            except Exception as exc:
+                failed = failed or [exc]
+        if failed:
+            raise failed.pop()  # no name may keep it: it would keep this frame, and that the name
         replay: Replay = graph.replay
         return replay

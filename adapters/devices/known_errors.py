@@ -140,6 +140,17 @@ KNOWN_ERRORS = (
         "npu-smi info",
     ),
     KnownError(
+        "recording",
+        _code(*range(107024, 107034), 107036, 107038, 107041, 507903),
+        "NPU function error: endCaptureErr, error code is 507903",
+        Words("work could not be recorded as a graph", "无法录制为图（aclgraph）"),
+        Words(
+            "something in it waits for the card, or copies from or to the host",
+            "其中有操作需要等待 NPU，或与主机之间拷贝数据",
+        ),
+        "export DANLU_WORKER_GRAPHS=off",
+    ),
+    KnownError(
         "out-of-memory",
         rf"{_code(207001, 207018)}|NPU out of memory|\bEL0004\b",
         "NPU function error: aclrtMalloc, error code is 207001",

@@ -94,6 +94,7 @@ def test_an_npu_knows_where_a_thread_is(card: int, name: str) -> None:
         (RuntimeError("[ERROR] error code is 507015"), LOST),
         (RuntimeError("HBM MULTI BIT ECC ERROR happened on device 0"), LOST),
         (RuntimeError("error code is 107002"), None),
+        (RuntimeError("endCaptureErr, error code is 507903"), None),
         (ValueError("NPU out of memory"), None),
         (ValueError("error code is 507899"), None),
     ],
@@ -102,6 +103,32 @@ def test_an_npus_faults_are_known_by_class_or_by_words(
     exc: Exception, expected: Fault | None
 ) -> None:
     assert NPU(FakeNPU(), 0, FakeNPU()).fault(exc) is expected
+
+
+class RecordingNPU(FakeNPU):
+    """One whose torch_npu has graphs, on a chip with bfloat16 or without."""
+
+    NPUGraph = object
+
+    def __init__(self, bfloat16: bool) -> None:
+        super().__init__()
+        self._bfloat16 = bfloat16
+
+    def is_bf16_supported(self) -> bool:
+        return self._bfloat16
+
+    def graph_pool_handle(self) -> tuple[int, int]:
+        return 0, 1
+
+    def Stream(self) -> str:
+        return "side"
+
+
+def test_an_npu_records_where_its_library_and_its_chip_do() -> None:
+    new, old, without = RecordingNPU(True), RecordingNPU(False), FakeNPU()
+    assert NPU(new, 0, new).recorder() is not None
+    assert NPU(old, 0, old).recorder() is None
+    assert NPU(without, 0, without).recorder() is None
 
 
 def test_an_npu_without_its_library_says_what_is_missing() -> None:
@@ -139,6 +166,7 @@ def test_the_host_has_memory_and_knows_when_it_has_not() -> None:
     assert device.fault(RuntimeError(words)) is FULL
     assert device.fault(RuntimeError("shapes differ")) is None
     assert device.where() == device.name
+    assert device.recorder() is None
 
 
 def _threads_for(device: CPU, running: int) -> int:

@@ -34,6 +34,7 @@ IN_ONE_PROCESS = (
     "test_worker.py",
     "test_chat.py",
     "test_faults.py",
+    "test_recording.py",
 )
 # What shows that a test file of the worker's uses a device, and that it takes the one it is given.
 USES = re.compile(

@@ -9,7 +9,7 @@ from torch import nn
 from danlu.adapters.devices.device import NOWHERE, Recorder, device_named
 from danlu.adapters.devices.fault import Fault
 
-from .card import HOST, card
+from .card import card
 from .recording import Counted, HostRecorder
 
 
@@ -65,8 +65,7 @@ class FakeDevice:
     def recorder(self) -> Recorder | None:
         if not self.records:
             return None
-        real = self._real.recorder() if card() != HOST and self._fails_at is None else None
-        self.recorded = Counted(real or HostRecorder(self._fails_at))
+        self.recorded = Counted(self._real.recorder() or HostRecorder(), self._fails_at)
         return self.recorded
 
     def fault(self, exc: BaseException) -> Fault | None:

@@ -1,11 +1,13 @@
 """A recorder for the host that keeps to the rules of a card's: what it notes it does again on the
 same memory, and none of Python with it."""
 
+import ctypes
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -22,6 +24,29 @@ REFUSED = {
 GARBAGE = 0xFF  # a byte of which floats are no numbers, and indices are illegal
 
 
+class Addresses:
+    """Memory that others own, and may let go of."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Tensor, StorageWeakRef]] = {}
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The same memory, of which nothing is kept but where it is."""
+        at, size = _at(tensor), tensor.untyped_storage().nbytes()
+        if not size:
+            return tensor
+        if at not in self._known:
+            whole = torch.frombuffer((ctypes.c_char * size).from_address(at), dtype=torch.uint8)
+            self._known[at] = whole, StorageWeakRef(tensor.untyped_storage())
+        storage = self._known[at][0].untyped_storage()
+        place = (tensor.storage_offset(), tensor.shape, tensor.stride())
+        return torch.empty(0, dtype=tensor.dtype).set_(storage, *place)  # type: ignore[call-overload,no-any-return]
+
+    def check(self) -> None:
+        for _, owner in self._known.values():
+            assert not owner.expired(), "memory of a recording was given back"
+
+
 class Tape(TorchDispatchMode):
     """Notes operations and does none: what was there stays as it is, and what is made holds
     garbage. `play` does them, and leaves garbage in all that was made."""
@@ -30,6 +55,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self._calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self._made: dict[int, Tensor] = {}
+        self._others = Addresses()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -39,11 +65,17 @@ class Tape(TorchDispatchMode):
         given = {_at(x) for x in _tensors((args, kwargs))}
         new = [x for x in _tensors(out) if _at(x) not in given]
         self._made.update({_at(x): x for x in new})
-        self._calls.append((func, args, kwargs, _tensors(out)))
+        self._calls.append(
+            (func, *tree_map_only(Tensor, self._kept, (args, kwargs, _tensors(out))))
+        )
         self._spoil(new)
         return out
 
+    def _kept(self, tensor: Tensor) -> Tensor:
+        return tensor if _at(tensor) in self._made else self._others.of(tensor)
+
     def play(self) -> None:
+        self._others.check()
         with torch.inference_mode():
             for func, args, kwargs, outs in self._calls:
                 found = _tensors(func(*args, **kwargs))
@@ -60,15 +92,9 @@ class Tape(TorchDispatchMode):
 
 
 class HostRecorder:
-    """Fails at the recording of number `fails_at`, if one is named."""
-
-    def __init__(self, fails_at: int | None = None) -> None:
-        self._fails_at, self._count = fails_at, 0
+    """Records on the host."""
 
     def record(self, work: Callable[[], None]) -> Replay:
-        self._count += 1
-        if self._count == self._fails_at:
-            raise RuntimeError("an operator cannot be recorded")
         tape = Tape()
         with tape:
             work()
@@ -76,14 +102,17 @@ class HostRecorder:
 
 
 class Counted:
-    """A recorder that counts recordings and replays, and calls `before` before each of these."""
+    """A recorder that counts recordings and replays, and calls `before` before each of these. It
+    fails at the recording of number `fails_at`, if one is named."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: Recorder, fails_at: int | None = None) -> None:
+        self._recorder, self._fails_at = recorder, fails_at
         self.recordings = self.replays = 0
         self.before: Callable[[], object] = lambda: None
 
     def record(self, work: Callable[[], None]) -> Replay:
+        if self.recordings + 1 == self._fails_at:
+            raise RuntimeError("an operator cannot be recorded")
         replay = self._recorder.record(work)
         self.recordings += 1
 

@@ -13,7 +13,7 @@ from danlu.adapters.kernels.decoder import decoder_for
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.kv_slots import KvSlots
 from danlu.worker.loading import Progress
-from danlu.worker.recording import ON, recorded
+from danlu.worker.recording import ON, record
 from danlu.worker.runner import Runner
 from danlu.worker.scheduler import Plan, Scheduler
 from danlu.worker.sequence import Sequence
@@ -54,8 +54,9 @@ class Stepped:
         )
         self.decoder = decoder_for(model, self.cache.keys, self.cache.values) if own else None
         assert not own or self.decoder is not None
-        replays = device and recorded(model, self.cache, shapes, device, ON, Progress())
-        self.runner = Runner(model, self.cache, shapes, decoder=self.decoder, replays=replays)
+        self.runner = Runner(model, self.cache, shapes, decoder=self.decoder)
+        if device is not None:
+            record(self.runner, self.cache, shapes, device, ON, Progress())
         self.rows: dict[Sequence, list[Tensor]] = {}
         self.scores: dict[Sequence, list[Tensor]] = {}
 

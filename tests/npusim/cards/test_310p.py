@@ -44,3 +44,14 @@ def test_bfloat16_is_refused_in_one_sentence(bfloat16_dir: Path, machine: State)
         a_worker(bfloat16_dir, 0, dtype="bfloat16"),
     ):
         pass
+
+
+def test_such_a_chip_records_nothing(bfloat16_dir: Path) -> None:
+    before = here().recordings
+    with (
+        pytest.raises(StartError, match="^--graphs on: npu:1 records no steps; leave it out$"),
+        a_worker(bfloat16_dir, 1, dtype=None, graphs="on"),
+    ):
+        pass
+    with a_worker(bfloat16_dir, 1, dtype=None):
+        assert here().recordings == before == 0

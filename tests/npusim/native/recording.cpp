@@ -89,7 +89,6 @@ API int aclmdlRICaptureGetInfo(void* stream, int* status, void** model) {
 }
 
 API int aclmdlRICaptureEnd(void* stream, void** model) {
-  NEED("rtStreamEndCapture");
   *model = nullptr;
   Recording* it = recording_on(stream);
   if (!it) return fail(kNoRecording, "rtStreamEndCapture");
@@ -97,10 +96,8 @@ API int aclmdlRICaptureEnd(void* stream, void** model) {
   static_cast<Stream*>(stream)->recording = nullptr;
   t_begun.erase(it);
   g_global -= it->mode == kGlobal;
-  if (it->spoiled) {
-    delete it;
-    return fail(kSpoiled, "rtStreamEndCapture");
-  }
+  const int code = it->spoiled ? fail(kSpoiled, "rtStreamEndCapture") : need("rtStreamEndCapture");
+  if (code) return delete it, code;
   state().recordings++;
   *model = it;
   return kOk;
