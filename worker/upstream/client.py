@@ -68,7 +68,21 @@ class Upstream:
                         yield piece
                 if answer.done:
                     break
+            if not answer.begun:
+                await self._explain(job)
             yield answer.end()
+
+    async def _explain(self, job: UpstreamJob) -> None:
+        """Raise the error that a stream without a single event kept to itself, if it is told else.
+
+        llama-cpp-python's server ends a stream so, whatever went wrong.
+        """
+        body = {**job.body, "stream": False, "max_tokens": 1}
+        body.pop("stream_options", None)
+        try:
+            await self.ask(job.path, body, seconds=self._silence)
+        except WorkerLost:  # it hung up behind the stream, on the connection that was taken again
+            await self.ask(job.path, body, seconds=self._silence)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         body = {"model": model, "input": list(texts), "encoding_format": "float"}
