@@ -23,13 +23,14 @@ class Answer:
     """Reads the events of one answer in their order. Owned by the task that asked for it.
 
     The usage is the upstream's; until it says so, and where it never does, an event with text
-    counts as one token, and the prompt as `prompt_tokens`.
+    counts as one token, and the prompt as `prompt_tokens`. `counted` says otherwise of the text.
     """
 
     def __init__(self, job: UpstreamJob, prompt_tokens: int = 0) -> None:
         self._pending = job.echo
         self._stops = Stops(job.stop)
         self._events = 0
+        self.text = ""  # without the echo
         self._usage: Usage | None = None
         self._asked = prompt_tokens
         self._reason: FinishReason | None = None
@@ -52,6 +53,15 @@ class Answer:
             return self._choice(choices[0])
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise _unreadable(data) from exc
+
+    @property
+    def untold(self) -> bool:
+        """Whether nothing was said of the usage of an answer that has come to its end."""
+        return self._usage is None and self._reason is not None
+
+    def counted(self, tokens: int) -> None:
+        """The answer's text has so many tokens; an event may bring several, but none is half one."""
+        self._events = max(self._events, tokens)
 
     def end(self) -> Piece:
         """The last piece, once the stream is over; raises WorkerLost if the answer is not whole."""
@@ -76,6 +86,7 @@ class Answer:
         if not text and logprobs is None:
             return None
         self._events += 1
+        self.text += text
         text = self._stops.feed(text)
         if not text and logprobs is None:
             return None

@@ -1,5 +1,6 @@
 """Asks one upstream: generations, embeddings, counts. Maps what goes wrong; owns no task."""
 
+import contextlib
 import json
 import math
 from collections.abc import AsyncGenerator, Sequence
@@ -68,9 +69,17 @@ class Upstream:
                         yield piece
                 if answer.done:
                     break
-            if not answer.begun:
-                await self._explain(job)
-            yield answer.end()
+        if not answer.begun:
+            await self._explain(job)
+        if answer.untold:
+            await self._count_the_text(answer, job, dialect)
+        yield answer.end()
+
+    async def _count_the_text(self, answer: Answer, job: UpstreamJob, dialect: str) -> None:
+        """For an upstream that tells no usage; an answer is whole without."""
+        with contextlib.suppress(ServeError):
+            tokens = await self.count({"prompt": answer.text}, job.body["model"], dialect)
+            answer.counted(tokens or 0)
 
     async def _explain(self, job: UpstreamJob) -> None:
         """Raise the error that a stream without a single event kept to itself, if it is told else.

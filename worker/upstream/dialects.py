@@ -135,7 +135,12 @@ DIALECTS = {
         totals=AT_THE_END,
         counts="check",
     ),
-    "fastchat": Dialect(owner="fastchat", names=_names("top_k"), counts="check", strict=True),
+    "fastchat": Dialect(  # its workers on transformers pass over the penalties
+        owner="fastchat",
+        names={field: field for field in ("temperature", "top_p", "top_k", "stop")},
+        counts="check",
+        strict=True,
+    ),
     "openai": Dialect(
         owner="", names=_names("seed", "logit_bias", "logprobs"), totals=AT_THE_END, strict=True
     ),

@@ -228,8 +228,11 @@ def _embeds(model: str, ask: Ask) -> bool:
         ours = (one.get("model_info") or {} for one in known if one.get("model_name") == model)
         return any(info.get("mode") == "embedding" for info in ours)
     body = {"model": model, "input": ["a"], "encoding_format": "float"}
-    answer = _perhaps(ask, "/embeddings", body, seconds=SLOW)
-    return bool((answer or {}).get("data"))
+    answer = _perhaps(ask, "/embeddings", body, seconds=SLOW) or {}
+    try:
+        return isinstance(answer["data"][0]["embedding"][0], int | float)
+    except (IndexError, KeyError, TypeError):  # llama-cpp-python may give a vector for each token
+        return False
 
 
 def _perhaps(ask: Ask, path: str, body: Any = None, **how: Any) -> dict[str, Any] | None:
