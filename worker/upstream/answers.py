@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...adapters.errors import ServeError, WorkerLost, shown
+from ...adapters.errors import BadRequest, ServeError, WorkerLost, shown
 from ...adapters.wire.generation import Logprobs, PromptLogprobs, Usage
 from ..job import FinishReason, Piece
+from ..stops import Stops
 from .asking import UpstreamJob
 from .faults import in_the_stream
 from .logprobs import LogprobReader
@@ -22,22 +23,25 @@ class Answer:
     """Reads the events of one answer in their order. Owned by the task that asked for it.
 
     The usage is the upstream's; until it says so, and where it never does, an event with text
-    counts as one token, and the prompt as `prompt_tokens`.
+    counts as one token, and the prompt as `prompt_tokens`. `counted` says otherwise of the text.
     """
 
     def __init__(self, job: UpstreamJob, prompt_tokens: int = 0) -> None:
         self._pending = job.echo
+        self._stops = Stops(job.stop)
         self._events = 0
+        self.text = ""  # without the echo
         self._usage: Usage | None = None
         self._asked = prompt_tokens
         self._reason: FinishReason | None = None
         self._logprobs = None if job.logprobs is None else LogprobReader(job.logprobs)
         self._owes_prompt = job.prompt_logprobs is not None
         self._of_prompt: PromptLogprobs | None = None  # in no piece yet
-        self.done = False
+        self.begun = self.done = False
 
     def feed(self, data: str) -> Piece | None:
         """The piece that an event makes, if it brings text; raises the error that it reports."""
+        self.begun = True
         if data.strip() == DONE:
             self.done = True
             return None
@@ -50,17 +54,28 @@ class Answer:
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise _unreadable(data) from exc
 
+    @property
+    def untold(self) -> bool:
+        """Whether nothing was said of the usage of an answer that has come to its end."""
+        return self._usage is None and self._reason is not None
+
+    def counted(self, tokens: int) -> None:
+        """The answer's text has so many tokens; an event may bring several, but none is half one."""
+        self._events = max(self._events, tokens)
+
     def end(self) -> Piece:
         """The last piece, once the stream is over; raises WorkerLost if the answer is not whole."""
         if self._reason is None:
             raise WorkerLost("the upstream ended the stream in the middle of an answer")
         if self._owes_prompt:
-            raise ServeError(
-                "the upstream tells nothing of the prompt; leave 'prompt_logprobs' out"
+            raise BadRequest(
+                "the upstream tells nothing of the prompt; leave 'prompt_logprobs' out",
+                param="prompt_logprobs",
             )
-        text, self._pending = self._pending, ""
+        text, self._pending = self._pending + self._stops.flush(), ""
         rest = None if self._logprobs is None else self._logprobs.take([])
-        return Piece(text, self._total(), rest, self._reason, self._scores())
+        reason = "stop" if self._stops.hit else self._reason
+        return Piece(text, self._total(), rest, reason, self._scores())
 
     def _choice(self, choice: Mapping[str, Any]) -> Piece | None:
         text = _text(choice)
@@ -71,6 +86,10 @@ class Answer:
         if not text and logprobs is None:
             return None
         self._events += 1
+        self.text += text
+        text = self._stops.feed(text)
+        if not text and logprobs is None:
+            return None
         text, self._pending = self._pending + text, ""
         return Piece(text, self._total(), logprobs, None, self._scores())
 
@@ -80,7 +99,9 @@ class Answer:
         if raw:
             return self._logprobs.take(self._logprobs.entries(raw))
         if text and not self._events:
-            raise ServeError("the upstream gives no log-probabilities; leave 'logprobs' out")
+            raise BadRequest(
+                "the upstream gives no log-probabilities; leave 'logprobs' out", param="logprobs"
+            )
         return None
 
     def _score_prompt(self, raw: Any) -> None:
@@ -95,7 +116,9 @@ class Answer:
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
             prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-            self._usage = _usage(int(prompt or 0), int(completion or 0))
+            told = _usage(int(prompt or 0), int(completion or 0))
+            if told.total_tokens:  # LiteLLM says zero until it knows
+                self._usage = told
 
     def _total(self) -> Usage:
         return self._usage or _usage(self._asked, self._events)

@@ -4,12 +4,14 @@ Pure: knows dialects, asks nobody. What asks for nothing is said, too, where the
 for it: servers take the defaults of the model's directory, or their own, for what is left out.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from ...adapters.errors import BadRequest, OutOfRange
 from ...adapters.wire.conversation import render
 from ...adapters.wire.generation import GenerateBody, Message, Structure
+from ..job import GREEDY_BELOW
 from .dialects import DIALECTS, Dialect
 
 IDLE: dict[str, tuple[Any, ...]] = {  # the values of a field that ask for nothing
@@ -29,14 +31,13 @@ IDLE: dict[str, tuple[Any, ...]] = {  # the values of a field that ask for nothi
     "priority": (0,),
     "structured_outputs": (None,),
 }
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
 SAID = (  # also when they ask for nothing
     "temperature",
     "top_p",
     "top_k",
     "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
+    *PENALTIES,
 )
 ALWAYS = frozenset(  # fields that every upstream honours, or that we do for it
     {"model", "prompt", "messages", "max_new_tokens", "echo", "delta"}
@@ -51,7 +52,7 @@ class UpstreamJob:
     """One generation as it is sent: `body` to `path`, without a limit of tokens.
 
     The prompt comes to `most` tokens at most. `echo` is the text that we put before the answer.
-    `logprobs` and `prompt_logprobs` as in `Job`.
+    `logprobs` and `prompt_logprobs` as in `Job`. At `stop` we are the ones to cut the text.
     """
 
     path: str
@@ -61,6 +62,7 @@ class UpstreamJob:
     echo: str = ""
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    stop: tuple[str, ...] = ()
 
     @property
     def chat(self) -> bool:
@@ -69,13 +71,14 @@ class UpstreamJob:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Makes jobs for one model of one upstream. Read by any thread.
+    """Makes jobs for one model of one upstream, of `context` tokens. Read by any thread.
 
     With `conversation`, a template in wire form, messages are written by it; else by the upstream.
     """
 
     model: str
     dialect: str
+    context: int
     conversation: dict[str, Any] | None = None
     seed: int | None = None
 
@@ -90,11 +93,12 @@ class Asking:
         """Raises BadRequest for what the upstream cannot be asked for."""
         body = self._written(body)
         self._check(body)
+        known = DIALECTS[self.dialect]
         path, prompt = _prompt(body)
         own_echo = body.echo and body.logprobs is None and body.prompt is not None
         said = {"model": self.model, **prompt, **self._parameters(body), "stream": True}
-        if DIALECTS[self.dialect].totals is not None:
-            said["stream_options"] = DIALECTS[self.dialect].totals
+        if known.totals:
+            said["stream_options"] = known.totals
         if body.echo and not own_echo:
             said["echo"] = True
         return UpstreamJob(
@@ -105,6 +109,7 @@ class Asking:
             (body.prompt or "") if own_echo else "",
             body.logprobs,
             body.prompt_logprobs,
+            _stops(body) if known.keeps_stop else (),
         )
 
     def _written(self, body: GenerateBody) -> GenerateBody:
@@ -112,8 +117,7 @@ class Asking:
         if self.conversation is None or body.messages is None:
             return body
         prompt = render(self.conversation, body.messages)
-        own = [body.stop] if isinstance(body.stop, str) else body.stop or []
-        ends: dict[str, Any] = {"stop": [*own, *prompt.stop]}
+        ends: dict[str, Any] = {"stop": [*_stops(body), *prompt.stop]}
         if DIALECTS[self.dialect].knows("stop_token_ids"):
             ends["stop_token_ids"] = [*(body.stop_token_ids or ()), *prompt.stop_token_ids]
         return body.model_copy(update={"messages": None, "prompt": prompt.text, **ends})
@@ -160,14 +164,38 @@ class Asking:
         if known.knows("seed") and body.seed is None and self.seed is not None:
             said["seed"] = self.seed
         if known.knows("top_k") and body.top_k == -1:
-            said["top_k"] = known.no_top_k
-        if self.dialect == "llama.cpp":
-            said["repeat_last_n"] = -1  # penalties look at all tokens, not at the last 64
+            said[known.names["top_k"]] = known.no_top_k
+        if self.dialect == "llama.cpp" and any(getattr(body, f) not in IDLE[f] for f in PENALTIES):
+            said["repeat_last_n"] = self.context  # all tokens, not the last 64; it refuses -1
         if body.logprobs is not None:
             top = max(body.logprobs, known.least_logprobs)
             chat = body.messages is not None
             said |= {"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top}
-        return said
+        if self.dialect == "transformers":
+            said |= _of_transformers(body)
+        return _packed(said)
+
+
+def _of_transformers(body: GenerateBody) -> dict[str, Any]:
+    """It draws only if it is told to, and takes a bias for sequences of tokens."""
+    bias = [[[int(token)], value] for token, value in (body.logit_bias or {}).items()]
+    return {
+        "generation_config.do_sample": body.temperature >= GREEDY_BELOW,
+        **({"generation_config.sequence_bias": bias} if bias else {}),
+    }
+
+
+def _packed(said: dict[str, Any]) -> dict[str, Any]:
+    """The fields whose names have a dot, as the JSON text of what stands before it."""
+    inner: dict[str, dict[str, Any]] = {}
+    for name in [name for name in said if "." in name]:
+        outer, _, field = name.partition(".")
+        inner.setdefault(outer, {})[field] = said.pop(name)
+    return said | {outer: json.dumps(fields) for outer, fields in inner.items()}
+
+
+def _stops(body: GenerateBody) -> tuple[str, ...]:
+    return (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
 
 
 def _prompt(body: GenerateBody) -> tuple[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Asks one upstream: generations, embeddings, counts. Maps what goes wrong; owns no task."""
 
+import contextlib
 import json
 import math
 from collections.abc import AsyncGenerator, Sequence
@@ -68,7 +69,29 @@ class Upstream:
                         yield piece
                 if answer.done:
                     break
-            yield answer.end()
+        if not answer.begun:
+            await self._explain(job)
+        if answer.untold:
+            await self._count_the_text(answer, job, dialect)
+        yield answer.end()
+
+    async def _count_the_text(self, answer: Answer, job: UpstreamJob, dialect: str) -> None:
+        """For an upstream that tells no usage; an answer is whole without."""
+        with contextlib.suppress(ServeError):
+            tokens = await self.count({"prompt": answer.text}, job.body["model"], dialect)
+            answer.counted(tokens or 0)
+
+    async def _explain(self, job: UpstreamJob) -> None:
+        """Raise the error that a stream without a single event kept to itself, if it is told else.
+
+        llama-cpp-python's server ends a stream so, whatever went wrong.
+        """
+        body = {**job.body, "stream": False, "max_tokens": 1}
+        body.pop("stream_options", None)
+        try:
+            await self.ask(job.path, body, seconds=self._silence)
+        except WorkerLost:  # it hung up behind the stream, on the connection that was taken again
+            await self.ask(job.path, body, seconds=self._silence)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         body = {"model": model, "input": list(texts), "encoding_format": "float"}

@@ -26,12 +26,14 @@ class Dialect:
     """One kind of server.
 
     `owner` is who owns its models, as its list of models says. `names` maps a field of a generation
-    body to the server's name for it; what is not there cannot be asked for. `no_top_k` says that
-    top_k is off. `reads_ids` and `echoes` are about prompts: token ids, and their echo with
-    log-probabilities. `totals` are the stream options that bring the usage. `counts` is how it
-    counts tokens, None if it does not. `strict` refuses a limit that the context has no room for.
-    `alone` breaks an answer off when another request comes, whatever it asks. It gives no
-    log-probabilities at all unless `least_logprobs` alternatives are asked for.
+    body to the server's name for it; what is not there cannot be asked for, and `a.b` is b in the
+    JSON text of a. `no_top_k` says that top_k is off. `reads_ids` and `echoes` are about prompts:
+    token ids, and their echo with log-probabilities. `totals` are the stream options that bring the
+    usage, none where it comes unasked, None where it does not come. `counts` is how it counts
+    tokens, None if it does not. `strict` refuses a limit that the context has no room for. `alone`
+    is asked for one answer at a time, and nothing beside it: another request would spoil it.
+    `keeps_stop` leaves the stop text at the end of the answer. It gives no log-probabilities at all
+    unless `least_logprobs` alternatives are asked for.
     """
 
     owner: str
@@ -43,6 +45,7 @@ class Dialect:
     counts: Counting | None = None
     strict: bool = False
     alone: bool = False
+    keeps_stop: bool = False
     least_logprobs: int = 0
 
     def knows(self, field: str) -> bool:
@@ -105,6 +108,21 @@ DIALECTS = {
         strict=True,
         alone=True,
     ),
+    "transformers": Dialect(  # its penalties are ignored, or the repetition penalty by another name
+        owner="",
+        names={
+            **{field: field for field in ("stop", "seed")},
+            **{
+                field: f"generation_config.{field}"
+                for field in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+            },
+            "logit_bias": "generation_config.sequence_bias",
+        },
+        no_top_k=0,
+        totals={},
+        alone=True,
+        keeps_stop=True,
+    ),
     "ollama": Dialect(owner="library", names=_names("seed", "logprobs"), totals=AT_THE_END),
     "danlu": Dialect(
         owner="fastchat",
@@ -117,7 +135,12 @@ DIALECTS = {
         totals=AT_THE_END,
         counts="check",
     ),
-    "fastchat": Dialect(owner="fastchat", names=_names("top_k"), counts="check", strict=True),
+    "fastchat": Dialect(  # its workers on transformers pass over the penalties
+        owner="fastchat",
+        names={field: field for field in ("temperature", "top_p", "top_k", "stop")},
+        counts="check",
+        strict=True,
+    ),
     "openai": Dialect(
         owner="", names=_names("seed", "logit_bias", "logprobs"), totals=AT_THE_END, strict=True
     ),

@@ -30,6 +30,10 @@ DEFAULT_CONTEXT = 2048  # tokens; FastChat's, for a model that says nothing
 AGAIN = 1.0  # seconds from one question to the next while it starts
 SLOW = 60.0  # seconds for one vector: Ollama loads the model first
 LATER = (WorkerLost, WorkerSilent, NotReady, Overloaded)  # an upstream that is starting
+NAMELESS = (
+    "the upstream is `transformers serve`, which does not list a model from outside its cache; "
+    "name it as that command does, with --upstream-model"
+)
 KEY = "give its key with --upstream-key-file, or in DANLU_WORKER_UPSTREAM_KEY"
 
 
@@ -74,6 +78,8 @@ def found(
             cards = _cards(wanted, ask)
             if cards:
                 return _facts(wanted, _chosen(wanted, cards), ask)
+            if _is_transformers(wanted, ask):
+                raise StartError(NAMELESS)
         except LATER as exc:
             reason = str(exc)
         if clock() >= until:
@@ -85,7 +91,13 @@ def found(
 
 
 def _cards(wanted: Wanted, ask: Ask) -> list[dict[str, Any]]:
-    """The upstream's models; raises StartError for what waiting does not mend."""
+    """The upstream's models; raises StartError for what waiting does not mend.
+
+    transformers' server lists what is in its cache, which need not be what it serves, and fails
+    where there is no cache. So a model that is named is taken for one of its own.
+    """
+    if wanted.model and _is_transformers(wanted, ask):
+        return [{"id": wanted.model}]
     try:
         answer = ask("/models")
         return [card for card in answer["data"] if isinstance(card["id"], str)]
@@ -127,6 +139,8 @@ def _chosen(wanted: Wanted, cards: list[dict[str, Any]]) -> dict[str, Any]:
 def _facts(wanted: Wanted, card: dict[str, Any], ask: Ask) -> Facts:
     model = card["id"]
     dialect = _dialect(card, ask) if wanted.dialect == "auto" else wanted.dialect
+    if dialect == "transformers":
+        _try(wanted, model, ask)
     context = _context(wanted, _told_context(card, dialect, ask))
     facts = Facts(model, dialect, context, _embeds(model, ask))
     log.info(
@@ -140,18 +154,43 @@ def _facts(wanted: Wanted, card: dict[str, Any], ask: Ask) -> Facts:
 def _dialect(card: dict[str, Any], ask: Ask) -> str:
     name = owned_by(str(card.get("owned_by", "")))
     if name == "danlu":  # FastChat's owner, too
-        described = _perhaps(ask, "/openapi.json", root=True)
-        title = ((described or {}).get("info") or {}).get("title")
+        title = (_described(ask).get("info") or {}).get("title")
         return "danlu" if title == "danlu" else "fastchat"
     if name == UNKNOWN and "version" in (_perhaps(ask, "/api/version", root=True) or {}):
         return "ollama"  # of a model that somebody published there
+    if name == UNKNOWN and _loads_models(ask):
+        return "transformers"  # whose owners are the authors of its models
     return name
+
+
+def _is_transformers(wanted: Wanted, ask: Ask) -> bool:
+    return wanted.dialect == "transformers" or (wanted.dialect == "auto" and _loads_models(ask))
+
+
+def _loads_models(ask: Ask) -> bool:
+    """Whether it has the routes that transformers' server alone has."""
+    return {"/load_model", "/reset"} <= set(_described(ask).get("paths") or ())
+
+
+def _described(ask: Ask) -> dict[str, Any]:
+    return _perhaps(ask, "/openapi.json", root=True) or {}
+
+
+def _try(wanted: Wanted, model: str, ask: Ask) -> None:
+    """Have transformers' server load the model; raises StartError if it has another one."""
+    body = {"model": model, "prompt": "a", "max_tokens": 1}
+    try:
+        ask("/completions", body, seconds=max(wanted.wait, SLOW))
+    except LATER:
+        raise
+    except ServeError as exc:
+        raise StartError(f"--upstream-model {model!r} is not served: {exc}") from exc
 
 
 def _told_context(card: dict[str, Any], dialect: str, ask: Ask) -> int | None:
     """What the upstream itself says; every kind says it at another place, or not at all."""
     meta = card.get("meta") or {}
-    candidates = [card.get("max_model_len"), meta.get("n_ctx")]
+    candidates = [card.get("max_model_len"), card.get("max_input_tokens"), meta.get("n_ctx")]
     if dialect == "llama.cpp":
         props = _perhaps(ask, "/props", root=True) or {}
         candidates += [(props.get("default_generation_settings") or {}).get("n_ctx")]
@@ -182,9 +221,18 @@ def _context(wanted: Wanted, told: int | None) -> int:
 
 
 def _embeds(model: str, ask: Ask) -> bool:
+    """Tries it. LiteLLM, which has /model/info, is asked instead: it puts a model that fails once
+    out of everybody's reach for seconds."""
+    known = (_perhaps(ask, "/model/info") or {}).get("data")
+    if isinstance(known, list):
+        ours = (one.get("model_info") or {} for one in known if one.get("model_name") == model)
+        return any(info.get("mode") == "embedding" for info in ours)
     body = {"model": model, "input": ["a"], "encoding_format": "float"}
-    answer = _perhaps(ask, "/embeddings", body, seconds=SLOW)
-    return bool((answer or {}).get("data"))
+    answer = _perhaps(ask, "/embeddings", body, seconds=SLOW) or {}
+    try:
+        return isinstance(answer["data"][0]["embedding"][0], int | float)
+    except (IndexError, KeyError, TypeError):  # llama-cpp-python may give a vector for each token
+        return False
 
 
 def _perhaps(ask: Ask, path: str, body: Any = None, **how: Any) -> dict[str, Any] | None:

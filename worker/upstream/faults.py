@@ -89,12 +89,14 @@ def _words(raw: bytes) -> tuple[str, str | None]:
         data = None
     param = None
     if isinstance(data, dict):
-        detail = data.get("error", data)
+        inner = data.get("detail")  # FastChat's refusal of a key lies in there
+        detail = (inner if isinstance(inner, dict) else data).get("error", data)
         if isinstance(detail, dict):
             param = detail.get("param") if isinstance(detail.get("param"), str) else None
             kind = detail.get("type") if TOO_LONG.search(str(detail.get("type"))) else None
-            said = detail.get("message") or detail.get("detail") or detail.get("text")
-            text = " ".join(str(part) for part in (kind, said or detail) if part)
+            told = (detail.get(name) for name in ("message", "detail", "text", "code"))
+            said = next((one for one in told if one), detail)
+            text = " ".join(str(part) for part in (kind, said) if part)
         else:
             text = str(detail)
     line = " ".join(text.split()) or "nothing more"
