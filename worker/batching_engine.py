@@ -87,7 +87,8 @@ Item = Arrival | Errand | Change
 class BatchingEngine:
     """See `Engine`. Sets and events are shared between threads; each use of them is atomic.
 
-    Made on any thread; raises what the engine's own thread could not do: bind, allocate, warm up.
+    Adapters take at most `adapter_memory` bytes. Made on any thread; raises what the engine's own
+    thread could not do: bind, allocate, warm up.
     """
 
     def __init__(
@@ -98,12 +99,13 @@ class BatchingEngine:
         room: Room,
         manner: Manner | None = None,
         progress: Progress | None = None,
+        adapter_memory: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._manner, self._clock = manner or Manner(), clock
         self.adapters = Shelf(self._manner.names, self._load, self._retire)
         self._hosted = Hosted(loaded, self._manner, self.adapters.adapter)
-        self._device, self._room = device, room
+        self._device, self._room, self._adapter_memory = device, room, adapter_memory
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes
@@ -229,7 +231,7 @@ class BatchingEngine:
             part=min(CHUNK, room.length),
             fixed=self._device.fixed_shapes,
         )
-        tunings = Tunings(model)
+        tunings = Tunings(model, self._adapter_memory)
         decoder = trusted(decoder_for(model, cache.keys, cache.values), model, cache, shapes)
         runner = Runner(model, cache, shapes, tunings, decoder)
         warm_up(runner, shapes, progress, self._manner.lookahead)

@@ -34,6 +34,11 @@ def checked(settings: WorkerSettings) -> WorkerSettings:
             "is a directory here; download that version and give its directory"
         )
     check_paths(settings.adapters, settings.adapter_dir)
+    if settings.adapter_memory is not None and not (settings.adapters or settings.adapter_dir):
+        raise StartError(
+            f"--adapter-memory {settings.adapter_memory:g} is for adapters, and there are none; "
+            "give --adapters or --adapter-dir, or leave it out"
+        )
     if settings.conv_template is not None:
         template_named(settings.conv_template)
     return dataclasses.replace(

@@ -22,7 +22,7 @@ PATIENCE = {"upstream_silence": FOR_BOTH, "upstream_wait": FOR_BOTH}
 VLLM = {"vllm_flags": "it is for --engine vllm"}
 
 BATCH = dict.fromkeys(("kv_memory", "prompt_lookup_num_tokens"), "it is for --engine batching")
-TUNED = dict.fromkeys(("adapters", "adapter_dir"), "it is for --engine batching")
+TUNED = dict.fromkeys(("adapters", "adapter_dir", "adapter_memory"), "it is for --engine batching")
 ABOVE = {**BATCH, "limit_waiting": "the upstream decides how many may wait"}
 
 NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not honoured
@@ -43,6 +43,7 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "embed_in_truncate": THERE,
         "adapters": THERE,
         "adapter_dir": THERE,
+        "adapter_memory": THERE,
         "stream_interval": "the upstream decides when it sends",
         **ABOVE,
         **VLLM,
@@ -55,6 +56,7 @@ NOT_FOR: Mapping[str, Mapping[str, str]] = {  # engine: field: why it is not hon
         "embed_in_truncate": ITS_OWN,
         "adapters": f"{ITS_OWN}; --vllm-flags='--enable-lora --lora-modules …' tells it",
         "adapter_dir": ITS_OWN,
+        "adapter_memory": f"{ITS_OWN}; --vllm-flags='--max-loras N' tells it",
         "stream_interval": f"{ITS_OWN}; --vllm-flags='--stream-interval N' tells it",
         **ABOVE,
         "prompt_lookup_num_tokens": f"{ITS_OWN}; --vllm-flags='--speculative-config …' tells it",

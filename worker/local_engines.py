@@ -6,12 +6,14 @@ import logging
 from ..adapters.devices.device import Device, device_named
 from ..adapters.errors import ServeError, StartError
 from ..adapters.models.loading import LoadedModel
+from ..adapters.models.tuned.reading import tuning_at
 from .adapter_paths import named_paths
+from .adapter_room import adapter_room
 from .batching_engine import BatchingEngine
 from .engine import AnyEngine
 from .hosted import Manner
 from .kv_cache import slot_bytes
-from .kv_room import GIB, Room, room
+from .kv_room import GIB, room
 from .loading import Progress
 from .settings import WorkerSettings
 from .suitability import Fit, fitted
@@ -89,7 +91,12 @@ def _batching(
     progress: Progress,
     settings: WorkerSettings,
 ) -> BatchingEngine:
-    found = room_for(loaded, device, fit, manner.concurrency or CONCURRENCY, settings.kv_memory)
+    free = device.free_memory() or UNKNOWN  # nothing tells it on macOS
+    adapters = _adapter_memory(loaded, settings, free)
+    memory = _answers_memory(device, settings, free - (adapters or 0))
+    token_bytes = slot_bytes(fit.layers, 1, loaded.model.dtype)
+    concurrency = manner.concurrency or CONCURRENCY
+    found = room(memory, token_bytes, loaded.context_length, concurrency)
     if found.length < loaded.context_length:
         log.warning(
             "context shortened from=%d to=%d tokens, so that %d answers fit into memory at a time",
@@ -105,9 +112,34 @@ def _batching(
         )
     log.info("cache slots=%d length=%d requests=%d", found.slots, found.length, found.concurrency)
     shortened = dataclasses.replace(loaded, context_length=found.length)
-    engine = BatchingEngine(shortened, device, fit, found, manner, progress)
+    engine = BatchingEngine(shortened, device, fit, found, manner, progress, adapters)
     _load_adapters(engine, settings)
     return engine
+
+
+def _adapter_memory(loaded: LoadedModel, settings: WorkerSettings, free: int) -> int | None:
+    """Bytes for adapters; None where none are asked for, and whoever has the engine may load one.
+
+    Those of the flag are read here to be measured, and again to be loaded, so that no two of them
+    need lie on the host at a time.
+    """
+    if not (settings.adapters or settings.adapter_dir):
+        return None
+    taken = 0
+    try:
+        for _, path in named_paths(settings.adapters):
+            taken += tuning_at(path, loaded.model).size * loaded.model.dtype.itemsize
+    except StartError as exc:
+        raise StartError(f"--adapters: {exc}") from exc
+    return adapter_room(free, taken, settings.adapter_memory, more=bool(settings.adapter_dir))
+
+
+def _answers_memory(device: Device, settings: WorkerSettings, free: int) -> int:
+    """Bytes for the answers in the making: what the flag says, or the usual share of `free`."""
+    if settings.kv_memory is not None:
+        return int(settings.kv_memory * GIB)
+    kind = device.name.partition(":")[0]
+    return int(max(free, 0) * SHARE.get(kind, USUAL_SHARE))
 
 
 def _refuse_adapters(settings: WorkerSettings, reason: str) -> None:
@@ -124,15 +156,3 @@ def _load_adapters(engine: BatchingEngine, settings: WorkerSettings) -> None:
     except (ServeError, StartError) as exc:
         engine.close()
         raise StartError(f"--adapters: {exc}") from exc
-
-
-def room_for(
-    loaded: LoadedModel, device: Device, fit: Fit, concurrency: int, gib: float | None
-) -> Room:
-    """The room in `gib` GiB, or in the usual share of what is free."""
-    kind = device.name.partition(":")[0]
-    share = SHARE.get(kind, USUAL_SHARE)
-    free = device.free_memory() or UNKNOWN  # nothing tells it on macOS
-    memory = free * share if gib is None else gib * GIB
-    token_bytes = slot_bytes(fit.layers, 1, loaded.model.dtype)
-    return room(int(memory), token_bytes, loaded.context_length, concurrency)

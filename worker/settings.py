@@ -107,6 +107,12 @@ class WorkerSettings:
     adapter_dir: str = knob(
         "", "directory below which adapters may be loaded while it runs; none may if not given"
     )
+    adapter_memory: float | None = knob(
+        None,
+        "GiB for all adapters, kept free of answers; if not given what --adapters take, and with "
+        "--adapter-dir a twentieth of what is free beside them",
+        low=0,
+    )
     embed_in_truncate: bool = knob(
         False, "cut texts for embeddings that exceed the context, instead of averaging their parts"
     )

@@ -13,18 +13,21 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from ..adapters.errors import BadRequest
+from ..adapters.errors import BadRequest, OutOfMemory
 from ..adapters.models.tuned.adapter import Pair, Prefix, Tuning
 from .adapter import BASE, Adapter
 from .additions import Addition, Mix, Own, numbers
+
+MIB = 2**20
 
 
 @dataclass(slots=True)
 class Loaded:
     """`users` are the sequences that count on it. A prefix is kept here, of a LoRA the layers that
-    it adds to."""
+    it adds to. It takes so many bytes of the device's memory as is its `size`."""
 
     number: int
+    size: int
     layers: tuple[str, ...] = ()
     prefix: Prefix | None = None
     users: int = 0
@@ -32,22 +35,27 @@ class Loaded:
 
 
 class Tunings:
-    """Owned by the engine's thread."""
+    """Owned by the engine's thread. All of them together take at most `room` bytes; any number of
+    them if that is None."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, room: int | None = None) -> None:
         self._model: Any = model
+        self._room = room
         self._loaded: dict[Adapter, Loaded] = {}
         self._additions: dict[str, tuple[Addition, RemovableHandle]] = {}
         self._mix = Mix()
         self._count = 0
 
     def load(self, adapter: Adapter, tuning: Tuning) -> None:
-        """Bring it to the device; if that fails, nothing has changed."""
+        """Bring it to the device; if that fails, nothing has changed. Raises OutOfMemory where it
+        has no room."""
+        size = tuning.size * self._model.dtype.itemsize
+        self._check_room(size)
         self._count += 1
         if isinstance(tuning, Prefix):
-            self._loaded[adapter] = Loaded(self._count, prefix=_placed(tuning, self._moved))
+            self._loaded[adapter] = Loaded(self._count, size, prefix=_placed(tuning, self._moved))
             return
-        self._loaded[adapter] = Loaded(self._count, layers=tuple(tuning.pairs), retired=True)
+        self._loaded[adapter] = Loaded(self._count, size, tuple(tuning.pairs), retired=True)
         try:
             for name, pair in tuning.pairs.items():
                 moved = Pair(self._moved(pair.down), self._moved(pair.up))
@@ -91,6 +99,19 @@ class Tunings:
     def mixed(self, own: Own, there: Sequence[Tensor], count: int) -> AbstractContextManager[None]:
         """While the block runs, each adapter adds to the outputs for its own tokens."""
         return self._mix.running(own, there, count)
+
+    def _check_room(self, size: int) -> None:
+        """Those that were unloaded count, too, until the last answer with them is written."""
+        if self._room is None:
+            return
+        left = self._room - sum(loaded.size for loaded in self._loaded.values())
+        if size > left:
+            raise OutOfMemory(
+                f"the adapter takes {size / MIB:.1f} MiB, and of {self._room / MIB:.1f} for "
+                f"adapters {left / MIB:.1f} are left; unload another one first, or start the "
+                "worker with a larger --adapter-memory",
+                param="path",
+            )
 
     def _addition(self, name: str) -> Addition:
         if name not in self._additions:

@@ -16,7 +16,12 @@ class FakeDevice:
     """Only bound threads may use it, the host too; its faults are told by words."""
 
     def __init__(
-        self, *, broken: bool = False, bfloat16: bool = True, like_a_card: bool = False
+        self,
+        *,
+        broken: bool = False,
+        bfloat16: bool = True,
+        like_a_card: bool = False,
+        free: int = 0,
     ) -> None:
         self.name = card()
         self.bfloat16 = bfloat16
@@ -26,7 +31,7 @@ class FakeDevice:
         self.released = 0
         self.on_release: Callable[[], object] = lambda: None
         self._real = device_named(self.name)
-        self._broken = broken
+        self._broken, self._free = broken, free
 
     def bind_thread(self) -> None:
         if self._broken:
@@ -41,7 +46,7 @@ class FakeDevice:
         """The host's threads stay as they are."""
 
     def free_memory(self) -> int:
-        return 0
+        return self._free
 
     def release_memory(self) -> None:
         self._real.release_memory()

@@ -57,11 +57,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
     engine.close()
 
 
-def serving(device: FakeDevice, lookahead: int = 0) -> BatchingEngine:
+def serving(
+    device: FakeDevice, lookahead: int = 0, adapter_memory: int | None = None
+) -> BatchingEngine:
     loaded = glm_loaded(model=inspect.unwrap(glm_model)())
     fit = loading(lambda: fitted(loaded.model, CONTEXT))
     manner = Manner(names=(NAME,), lookahead=lookahead)
-    return BatchingEngine(loaded, device, fit, Room(8, CONTEXT, 4), manner)
+    room = Room(8, CONTEXT, 4)
+    return BatchingEngine(loaded, device, fit, room, manner, adapter_memory=adapter_memory)
 
 
 def job(engine: BatchingEngine, adapter: str = "", prompt: str | None = "你好", **more: Any) -> Job:
@@ -231,6 +234,36 @@ def test_an_adapter_with_weights_that_are_no_numbers_is_refused(
     with pytest.raises(BadRequest, match="weights that are no numbers in torch.float32"):
         engine._change(Adapter("bad"), Lora({"model.layers.0.self_attn.q_proj": pair})).result()
     assert hooks(engine) == 0 and text(begun(engine))
+
+
+def test_one_adapter_more_than_there_is_memory_for_is_refused_and_the_others_answer(
+    tmp_path: Path,
+) -> None:
+    engine = serving(FakeDevice(), adapter_memory=20_000)  # two of rank 4 and no third
+    for name in ("one", "two"):
+        engine.adapters.load(name, a_lora(tmp_path / name)).result()
+    with pytest.raises(OutOfMemory, match=r"0\.0 are left; unload another one first"):
+        engine.adapters.load("three", a_lora(tmp_path / "three")).result()
+    assert text(begun(engine, "two"))
+    engine.adapters.unload("one")
+    engine.adapters.load("three", tmp_path / "three").result()
+    assert text(begun(engine, "three"))
+    engine.close()
+
+
+def test_what_adapters_take_is_kept_from_answers(tmp_path: Path) -> None:
+    lora = a_lora(tmp_path / "one", rank=256)
+
+    def slots(**given: Any) -> int:
+        loaded, device = glm_loaded(model=inspect.unwrap(glm_model)()), FakeDevice(free=2 * 2**20)
+        settings = WorkerSettings(model_path=NAME, **given)
+        engine = loading(lambda: engine_for(loaded, device, settings, Progress()))
+        assert isinstance(engine, BatchingEngine)
+        engine.close()
+        return engine._room.slots
+
+    given, may_come = slots(adapters=(f"one={lora}",)), slots(adapter_dir=str(tmp_path))
+    assert given < may_come < slots()
 
 
 def test_an_engine_that_closes_takes_no_adapter(engine: BatchingEngine, tmp_path: Path) -> None:

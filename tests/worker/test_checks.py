@@ -53,6 +53,12 @@ def test_a_gguf_file_is_a_model(tmp_path: Path) -> None:
     assert checked(WorkerSettings(model_path=str(file))).names == ("model",)
 
 
+def test_memory_for_adapters_where_there_are_none(model: str, tmp_path: Path) -> None:
+    said = refusal(model_path=model, adapter_memory=0.5)
+    assert said.startswith("--adapter-memory 0.5 is for adapters, and there are none; give --adap")
+    checked(WorkerSettings(model_path=model, adapter_memory=0.5, adapter_dir=str(tmp_path)))
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "npu", "npu:1", "cuda:15"])
 def test_a_device_that_we_have(device: str, model: str) -> None:
     assert checked(WorkerSettings(model_path=model, device=device)).device == device

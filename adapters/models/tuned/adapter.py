@@ -14,12 +14,22 @@ class Pair:
     down: Tensor
     up: Tensor
 
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return self.down.numel() + self.up.numel()
+
 
 @dataclass(frozen=True, slots=True)
 class Lora:
     """Pairs by the name of the Linear that each belongs to."""
 
     pairs: Mapping[str, Pair]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return sum(pair.size for pair in self.pairs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,11 @@ class Prefix:
     @property
     def length(self) -> int:
         return self.keys[0].shape[1]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return sum(tensor.numel() for tensor in (*self.keys, *self.values))
 
 
 Tuning = Lora | Prefix
