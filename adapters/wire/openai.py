@@ -1,7 +1,7 @@
 """The bodies of OpenAI's chat, completions and embeddings, and of FastChat's token check.
 
-Every parameter of OpenAI's is here, and vLLM's extras that can be honoured; what is not here is
-refused as unknown. Wording and defaults are FastChat's where FastChat knows the field.
+Every parameter of OpenAI's is here, and vLLM's extras; what is not here is refused as unknown.
+Wording and defaults are FastChat's where FastChat knows the field.
 """
 
 from typing import Annotated, Any, TypeAlias
@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from .fastchat import Lenient
 from .generation import MAX_LOGPROBS, MAX_TOKEN_ID, MAX_TOKENS, Message, Text, valid_unicode
+from .openai_extras import ChatExtras, CompletionExtras
 from .openai_fields import MAX_CHOICES, Given, Label, OnlyIf
 from .openai_messages import ChatMessage, one_user
 from .openai_structure import Structured
@@ -30,7 +31,7 @@ NO_HINT = "this hint cannot be followed"
 Prompt: TypeAlias = str | tuple[int, ...]
 
 
-class ChatRequest(Structured):
+class ChatRequest(ChatExtras, Structured):
     """POST /v1/chat/completions. Without max_tokens an answer may fill the context."""
 
     messages: Annotated[
@@ -131,7 +132,7 @@ BestOf = Annotated[
 ]
 
 
-class CompletionRequest(Structured):
+class CompletionRequest(CompletionExtras, Structured):
     """POST /v1/completions. `prompt` is kept as the list of all prompts."""
 
     prompt: Annotated[list[Prompt], PlainValidator(_prompts), WithJsonSchema(PROMPTS)]

@@ -77,6 +77,7 @@ class Given(BaseModel):
 class StreamOptions(Given):
     include_usage: bool = False
     include_obfuscation: Annotated[Any, OnlyIf("streams are not padded", (False,))] = None
+    continuous_usage_stats: Annotated[Any, OnlyIf("usage is told at the end", (False,))] = None
 
 
 class Sampling(Given):

@@ -116,6 +116,7 @@ def test_what_asks_for_nothing_stays_here() -> None:
         {"use_beam_search": False},
         {"stream_options": {}},
         {"stream_options": {"include_usage": False, "include_obfuscation": False}},
+        {"stream_options": {"continuous_usage_stats": False}},
         {"n": 1},
     ],
 )
@@ -147,7 +148,7 @@ def test_a_value_that_asks_for_nothing_is_let_through(harmless: dict[str, Any]) 
         {"stream_options": {"include_obfuscation": True}},
         {"frequenzy_penalty": 1},
         {"frequenzy_penalty": None},
-        {"echo": True},
+        {"stream_options": {"continuous_usage_stats": True}},
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(asking: dict[str, Any]) -> None:
