@@ -37,7 +37,9 @@ class UpSettings:
     controller_port: int = knob(21001, "port of the controller", low=0, high=65535)
     worker_host: str = knob("127.0.0.1", "address of the worker; it knows no passwords")
     worker_port: int = knob(21002, "port of the worker", low=0, high=65535)
-    gpus: str = knob("", "cards that get a worker each, such as 0,1; for --device npu or cuda")
+    gpus: str = knob(
+        "", "cards that get a worker each, such as 0,1; of the kind that --device names"
+    )
     num_gpus: int | None = knob(None, "so many cards get a worker each, from card 0 on", low=1)
     heart_beat_interval: float = knob(
         5.0,

@@ -102,16 +102,15 @@ def chosen_quantization(settings: WorkerSettings) -> str | None:
 
 
 def _check_gpus(gpus: str, device: str, several: bool) -> None:
-    if several and CARDS.fullmatch(gpus) and "," in gpus:
-        return
-    if not gpus.isdecimal():
+    listed = several and CARDS.fullmatch(gpus)
+    if not listed and not gpus.isdecimal():
         cards = gpus if CARDS.fullmatch(gpus) else "0,1"
         raise StartError(
             f"--gpus {gpus!r} is not supported: a worker serves one card; "
             "start one worker a card, with --gpus 0 and so on, "
             f"or all of them with danlu up --device {_kind(device)} --gpus {cards}"
         )
-    if device not in ("cuda", "npu"):
+    if device not in (("cuda", "npu") if several else ("auto", "cuda", "npu")):
         raise StartError(f"--gpus {gpus} needs --device cuda or npu, not {device!r}")
 
 

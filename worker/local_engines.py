@@ -3,13 +3,14 @@
 import dataclasses
 import logging
 
-from ..adapters.devices.device import Device, device_named
+from ..adapters.devices.device import Device, device_named, present
 from ..adapters.errors import ServeError, StartError
 from ..adapters.models.loading import LoadedModel
 from ..adapters.models.tuned.reading import tuning_at
 from .adapter_paths import named_paths
 from .adapter_room import adapter_room
 from .batching_engine import BatchingEngine
+from .cards import numbered
 from .engine import AnyEngine
 from .hosted import Manner
 from .kv_cache import slot_bytes
@@ -34,7 +35,7 @@ def load_engine(settings: WorkerSettings, progress: Progress) -> AnyEngine:
 
     Binds the calling thread to the device: call it on one that does nothing else.
     """
-    device = device_named(settings.device)
+    device = device_named(numbered(settings.device, present))
     loaded = load(settings, device, progress)
     engine = engine_for(loaded, device, settings, progress)
     log.info(

@@ -67,7 +67,7 @@ class WorkerSettings:
         env=("FASTCHAT_WORKER_HEART_BEAT_INTERVAL",),
     )
     device: str = knob("auto", "auto, cpu, cuda, npu, or one card of them, such as npu:1")
-    gpus: str = knob("", "number of the card, for --device cuda or npu")
+    gpus: str = knob("", "number of the card, for --device cuda, npu or auto")
     num_gpus: int = knob(1, "cards for the model; more than one with --engine vllm only", low=1)
     dtype: str | None = knob(
         None,

@@ -87,9 +87,18 @@ def test_a_worker_serves_one_card(device: str, kind: str, model: str) -> None:
 
 def test_gpus_chooses_the_card(model: str) -> None:
     assert checked(WorkerSettings(model_path=model, device="npu", gpus="3")).device == "npu:3"
+    assert checked(WorkerSettings(model_path=model, gpus="3")).device == "auto:3"
 
 
-@pytest.mark.parametrize("device", ["cpu", "auto", "npu:1"])
+@pytest.mark.parametrize("gpus", ["0", "0,1"])
+def test_vllm_has_to_know_whose_cards_are_meant(gpus: str, model: str) -> None:
+    said = refusal(model_path=model, engine="vllm", gpus=gpus)
+    assert said == f"--gpus {gpus} needs --device cuda or npu, not 'auto'"
+    named = WorkerSettings(model_path=model, engine="vllm", device="npu", gpus=gpus)
+    assert checked(named).device == f"npu:{gpus}"
+
+
+@pytest.mark.parametrize("device", ["cpu", "npu:1"])
 def test_gpus_that_would_mean_nothing_is_refused(device: str, model: str) -> None:
     said = refusal(model_path=model, device=device, gpus="0")
     assert said == f"--gpus 0 needs --device cuda or npu, not {device!r}"
