@@ -30,7 +30,7 @@ from .progress import Progress
 from .run.environment import environment
 from .run.folder import RunFolder, command_line, written
 from .run.interruption import Interruption
-from .run.place import Place
+from .run.output_dir import OutputDir
 from .run.several import Several
 from .run.summary import Account, told
 from .run.telling import telling
@@ -48,12 +48,12 @@ def train(asked: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[
     for note in asked.notes:
         log.info("%s", note)
     settings = asked.settings
-    with joined(environ, settings) as ranks, Place() as place:
-        ranks.by_first(lambda: place.claim(settings))
+    with joined(environ, settings) as ranks, OutputDir() as out:
+        ranks.by_first(lambda: out.claim(settings))
         _allow_tf32(settings, ranks.device)
         data = supply(settings, ranks, samples_root(environ))
         run = Run(settings, ranks, data)
-        ranks.by_first(lambda: place.clear(settings))
+        ranks.by_first(lambda: out.clear(settings))
         at = run.go_on()
         command = command_line(argv, environ)
         ranks.by_first(lambda: _record(settings, ranks, command, data))

@@ -17,7 +17,7 @@ LOCK = ".lock"
 MODELS = ("config.json", "adapter_config.json")
 
 
-class Place:
+class OutputDir:
     """An output_dir that one training has for itself, to the end of a `with`."""
 
     def __init__(self) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from danlu.adapters.errors import StartError
-from danlu.training.run.place import LOCK, Place
+from danlu.training.run.output_dir import LOCK, OutputDir
 from danlu.training.settings import TrainingSettings
 
 
 def claim(settings: TrainingSettings) -> None:
-    with Place() as place:
-        place.claim(settings)
-        place.clear(settings)
+    with OutputDir() as out:
+        out.claim(settings)
+        out.clear(settings)
 
 
 def _settings(out: Path, **changes: object) -> TrainingSettings:
@@ -110,7 +110,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
 
 
 def test_two_trainings_do_not_share_a_directory(tmp_path: Path) -> None:
-    with Place() as first:
+    with OutputDir() as first:
         first.claim(_settings(tmp_path))
         with pytest.raises(StartError, match="another training runs in --output_dir"):
             claim(_settings(tmp_path, overwrite_output_dir=True))
@@ -126,10 +126,10 @@ def test_the_lock_outlives_what_is_overwritten(tmp_path: Path) -> None:
 def test_an_earlier_run_is_there_until_the_new_one_can_begin(tmp_path: Path) -> None:
     _finished(tmp_path)
     made, anew = _checkpoint(tmp_path), _settings(tmp_path, overwrite_output_dir=True)
-    with Place() as place:
-        place.claim(anew)
+    with OutputDir() as out:
+        out.claim(anew)
         assert made.is_dir() and (tmp_path / "run/summary.json").is_file()
-        place.clear(anew)
+        out.clear(anew)
         assert not made.exists() and not (tmp_path / "run/summary.json").exists()
 
 
