@@ -23,7 +23,6 @@ from danlu.adapters.models.chatglm.tokenizer import ChatGLMTokenizer
 from danlu.cli.demo_chatglm2 import chatglm2_model
 from danlu.cli.tiny_chatglm2.dialogues import dialogues
 from danlu.training.data.store import samples_of
-from danlu.training.peers import Alone
 from danlu.training.settings import TrainingSettings
 
 from .report import table
@@ -121,7 +120,6 @@ def ours(tokenizer: Path, data: Path, longest: int) -> Trained:
             loaded,
             [str(data)],
             root=Path(folder),
-            peers=Alone(),
             say=_silent,
         )
         each = [made.samples[i] for i in range(len(made.samples))]

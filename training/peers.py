@@ -27,9 +27,6 @@ class Peers(Protocol):
     def total(self, *numbers: float) -> tuple[float, ...]:
         """The sums of all processes' numbers, the same to the bit everywhere."""
 
-    def wait(self) -> None:
-        """Until all are here."""
-
 
 class Alone:
     """One process by itself."""
@@ -41,16 +38,13 @@ class Alone:
     def total(self, *numbers: float) -> tuple[float, ...]:
         return numbers
 
-    def wait(self) -> None:
-        return None
-
 
 @contextmanager
-def alike(peers: Peers) -> Iterator[None]:
-    """A StartError that all processes come to in the same way is the first one's to say."""
+def alike(says: bool) -> Iterator[None]:
+    """A StartError that several processes come to in the same way, and one of them `says`."""
     try:
         yield
     except StartError as exc:
-        if peers.first:
+        if says:
             raise
         raise Repeated(str(exc)) from exc

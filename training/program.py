@@ -127,7 +127,7 @@ class Run:
         first = self._ranks.first
         heard = telling(self._settings, account, time.monotonic) if first else nullcontext(NOBODY)
         say = log.warning if first else log.info
-        with heard as listener, Interruption(say) as interrupted, alike(self._ranks):
+        with heard as listener, Interruption(say) as interrupted, alike(self._ranks.first):
             outcome = go_through(
                 Course(
                     self._settings,

@@ -8,7 +8,6 @@ from ..adapters.models.tokenizers import tokenizer_at
 from .data.report import BAD_FILE, Report
 from .data.store import Tokenised, samples_of
 from .parallel.launch import Ranks
-from .peers import Alone
 from .sample import Samples
 from .settings import TrainingSettings
 
@@ -52,7 +51,7 @@ def _both(settings: TrainingSettings, root: Path) -> tuple[Tokenised, Tokenised 
     )
 
     def made_of(files: tuple[str, ...]) -> Tokenised:
-        return samples_of(settings, tokenizer, files, root=root, peers=Alone(), say=log.info)
+        return samples_of(settings, tokenizer, files, root=root, say=log.info)
 
     wanted = settings.eval_data_path and settings.eval_strategy != "no"
     return made_of(settings.data_path), made_of(settings.eval_data_path) if wanted else None

@@ -7,7 +7,7 @@ SHARE = 0.05  # of what is free, for adapters that come while the worker serves
 
 
 def adapter_room(free: int, taken: int, gib: float | None, *, more: bool) -> int:
-    """Bytes for all adapters, of `free` ones: `gib` GiB where they are given. Else what those that
+    """Bytes for all adapters, of `free` ones: `gib` GiB where they are given; else what those that
     are there from the start have `taken`, and a share of the rest if `more` may come.
 
     Raises StartError where those that are given do not suffice, or are not there.

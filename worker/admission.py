@@ -112,7 +112,7 @@ class Admission:
             presence_penalty=body.presence_penalty,
             frequency_penalty=body.frequency_penalty,
             logit_bias=tuple((int(k), v) for k, v in (body.logit_bias or {}).items()),
-            seed=self._seed if body.seed is None else body.seed,
+            seed=seed_of(body, self._seed),
         )
 
     def _stop_ids(self, body: GenerateBody, asked: Asked) -> frozenset[int]:
@@ -127,6 +127,13 @@ class Admission:
                     f" - '{field}'",
                     param=field,
                 )
+
+
+def seed_of(body: GenerateBody, own: int | None) -> int | None:
+    """What chance comes of, given the worker's `own` seed; None for whatever is drawn."""
+    if body.seed is not None:
+        return body.seed
+    return None if own is None else own + body.choice
 
 
 def _texts(stop: str | list[str] | None) -> tuple[str, ...]:

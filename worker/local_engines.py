@@ -100,7 +100,7 @@ def _batching(
 ) -> BatchingEngine:
     free = device.free_memory() or UNKNOWN  # nothing tells it on macOS
     adapters = _adapter_memory(loaded, settings, free)
-    memory = _answers_memory(device, settings, free - adapters)
+    memory = _answers_memory(device, settings, free - (adapters or 0))
     token_bytes = slot_bytes(fit.layers, 1, loaded.model.dtype)
     concurrency = manner.concurrency or CONCURRENCY
     found = room(memory, token_bytes, loaded.context_length, concurrency)
@@ -124,9 +124,14 @@ def _batching(
     return engine
 
 
-def _adapter_memory(loaded: LoadedModel, settings: WorkerSettings, free: int) -> int:
-    """Bytes for adapters; those of the flag are read here to be measured, and again to be loaded,
-    so that no two of them need lie on the host at a time."""
+def _adapter_memory(loaded: LoadedModel, settings: WorkerSettings, free: int) -> int | None:
+    """Bytes for adapters; None where none are asked for, and whoever has the engine may load one.
+
+    Those of the flag are read here to be measured, and again to be loaded, so that no two of them
+    need lie on the host at a time.
+    """
+    if not (settings.adapters or settings.adapter_dir):
+        return None
     taken = 0
     try:
         for _, path in named_paths(settings.adapters):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jinja2 import TemplateError
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .spellings import special_ids
@@ -19,6 +20,8 @@ LENGTHS = (
     "context_length",
     "model_max_length",
 )
+# What families call the table of their positions' vectors.
+TABLES = frozenset({"wpe", "embed_positions", "position_embeddings", "positions_embed"})
 UNKNOWN_LENGTH = 2048  # of a model that states none, such as Mamba: modest, and can be overruled
 PROBE = "\ue000"  # an answer that no template has
 SANE_LENGTH = 10_000_000  # a tokenizer without a limit says 1e30
@@ -61,6 +64,19 @@ def vocabulary(model: PreTrainedModel) -> int:
     """The number of ids that the model can read and score."""
     embeddings: Any = model.get_input_embeddings()
     return int(embeddings.weight.shape[0])
+
+
+def learned_positions(model: PreTrainedModel) -> int | None:
+    """The most tokens of a text, where each position has a vector that was learned, as in GPT-2;
+    None for a model that computes them."""
+    tables = [module for name, module in model.named_modules() if _is_table(name, module)]
+    stated = stated_length(model.config)
+    sizes = [table.num_embeddings for table in tables]
+    return min([*sizes, *([stated] if stated else [])]) if sizes else None
+
+
+def _is_table(name: str, module: nn.Module) -> bool:
+    return isinstance(module, nn.Embedding) and name.rpartition(".")[2] in TABLES
 
 
 def _after_answer(tokenizer: PreTrainedTokenizerBase) -> Iterable[int]:

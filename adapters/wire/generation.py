@@ -139,6 +139,8 @@ class GenerateBody(BaseModel):
     of it. `logprobs` is the number of alternatives a position (0: only the chosen token's),
     `prompt_logprobs` the same for the prompt's own tokens. `echo` puts the prompt before the text
     and is true by default, as in FastChat. Of those who wait the lowest `priority` is served first.
+    `choice` numbers the answers to one request: of those without a `seed` each has one of its own,
+    the worker's seed + `choice`, if the worker has one.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -161,6 +163,7 @@ class GenerateBody(BaseModel):
     stop_token_ids: list[TokenId] | None = None
     ignore_eos: bool = False
     seed: int | None = Field(default=None, ge=SEEDS[0], le=SEEDS[1])
+    choice: int = Field(default=0, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     prompt_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     structured_outputs: Structure | None = None

@@ -23,6 +23,8 @@ from ...adapters.wire.pieces import Frames, NewFrames, Piece, WholeFrames
 from .exchange import exchange, reported
 from .profiles import Profile, Profiles
 
+CHOICE = "choice"  # asks for nothing where the worker has no seed: who does not know it needs none
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -30,7 +32,8 @@ class Ask:
 
     `sampling` holds the fields of a generation body that ask for something; `limit` None stands
     for what the context has left; `needs` names what else a worker must know to be asked. `called`
-    is what the client has another name for, and that name.
+    is what the client has another name for, and that name. `choice` numbers the answers to the same
+    prompt, for workers that have a seed of their own.
     """
 
     model: str
@@ -41,6 +44,7 @@ class Ask:
     echo: bool = False
     needs: frozenset[str] = frozenset()
     called: Mapping[str, str] = field(default_factory=dict)
+    choice: int = 0
 
     def numbered(self, index: int) -> Self:
         """The ask for answer `index` to the same prompt: a seed of its own, seed + index.
@@ -52,7 +56,7 @@ class Ask:
         sampling = {k: v for k, v in self.sampling.items() if k != "prompt_logprobs"}
         if "seed" in sampling:
             sampling["seed"] += index
-        return replace(self, sampling=sampling)
+        return replace(self, sampling=sampling, choice=index)
 
 
 class WorkerLink:
@@ -109,6 +113,8 @@ class WorkerLink:
         body = {"model": ask.model, "echo": ask.echo, **ask.sampling}
         if profile.deltas:
             body["delta"] = True
+        if ask.choice and CHOICE in profile.parameters:
+            body[CHOICE] = ask.choice
         if ask.messages and profile.conversation is None:
             body["messages"] = [{"role": m.role, "content": m.content} for m in ask.messages]
         elif ask.messages:

@@ -4,8 +4,9 @@ import copy
 from typing import Any
 
 import pytest
+import torch
 from support.tiny import CHATML, byte_level_tokenizer, random_model, tiny_config
-from transformers import CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from danlu.adapters.models import facts
 
@@ -44,6 +45,33 @@ def test_the_stated_context(family: str, fields: dict[str, Any], expected: int |
     if "rope_scaling" in fields:
         fields = {"max_position_embeddings": 128, **fields}
     assert facts.stated_length(CONFIG_MAPPING[family](**fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "expected"),
+    [
+        ("gpt2", {"n_positions": 77}, 77),
+        ("gpt_neo", {"max_position_embeddings": 77, "attention_types": [[["global"], 2]]}, 77),
+        ("gpt_bigcode", {"n_positions": 77}, 77),
+        ("opt", {"max_position_embeddings": 77, "word_embed_proj_dim": 32}, 77),
+        ("openai-gpt", {"n_positions": 77}, 77),
+        ("llama", {"max_position_embeddings": 77}, None),
+        ("gptj", {"n_positions": 77}, None),
+        ("mpt", {"max_seq_len": 77}, None),
+        ("bloom", {}, None),
+    ],
+)
+def test_positions_that_are_learned_are_counted(
+    family: str, fields: dict[str, Any], expected: int | None
+) -> None:
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 99}
+    odd = {"bloom": {"n_layer": 2, "n_head": 2}, "gpt_neo": {"num_layers": 2, "num_heads": 2}}
+    rotary = {"rotary_dim": 4} if family == "gptj" else {}
+    config = CONFIG_MAPPING[family](**{**shape, **odd.get(family, {}), **rotary, **fields})
+    with torch.device("meta"):
+        factory: Any = AutoModelForCausalLM  # not annotated
+        model = factory.from_config(config)
+    assert facts.learned_positions(model) == expected
 
 
 def test_a_model_that_states_no_context_has_its_tokenizers_or_a_modest_one() -> None:

@@ -27,7 +27,7 @@ WORDS = ("All ", "is ", "well.")
 OUR_PARAMETERS = (
     *("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty"),
     *("frequency_penalty", "logit_bias", "min_tokens", "stop", "stop_token_ids", "ignore_eos"),
-    *("seed", "logprobs", "echo", "structured_outputs", "prompt_logprobs", "priority"),
+    *("seed", "choice", "logprobs", "echo", "structured_outputs", "prompt_logprobs", "priority"),
 )
 OF_THE_PROMPT = [None, {"5": {"logprob": -0.5, "rank": 1, "decoded_token": "Q"}}]
 

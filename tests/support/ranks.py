@@ -221,6 +221,16 @@ def by_method(folder: Path, ranks: Ranks, name: str) -> dict[str, Tensor]:
     return gradients(learner, ranks)
 
 
+def refused(folder: Path, ranks: Ranks) -> tuple[str, str]:
+    """What each finds wrong with what it was told, and as what."""
+    told = settings(folder, method="lora", lora_target_modules=("no_such_layer",))
+    try:
+        begin(told, ranks, method_for(told), In())
+    except StartError as exc:
+        return type(exc).__name__, str(exc)
+    raise AssertionError("there is such a layer")
+
+
 def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     """All weights whole in each process; then other models in halves."""
     learner = begin(settings(folder), ranks, Plain(), In()).learner
@@ -236,6 +246,7 @@ def replicating(folder: Path, ranks: Ranks) -> Iterator[dict[str, Any]]:
     }
     own = replace(told, model_name_or_path=str(folder / "own"), trust_remote_code=True)
     found["own code"] = gradients(begin(own, ranks, Plain(), In()).learner, ranks)
+    found["refused"] = refused(folder, ranks)
     found["methods"] = {name: by_method(folder, ranks, name) for name in METHODS}
     half = begin(told, ranks, Plain("q_proj", True), In(torch.bfloat16)).learner
     before = whole(half, ranks)

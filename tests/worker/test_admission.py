@@ -127,6 +127,14 @@ def test_the_workers_seed_is_for_bodies_without_one() -> None:
     assert admitted(default_seed=5, seed=6).sampling.seed == 6
 
 
+def test_the_answers_of_one_request_have_seeds_of_their_own() -> None:
+    """Those of the request's own seed are given theirs by the API."""
+    seeds = [admitted(default_seed=5, choice=number).sampling.seed for number in range(3)]
+    assert seeds == [5, 6, 7]
+    assert admitted(default_seed=5, seed=9, choice=1).sampling.seed == 9
+    assert admitted(choice=1).sampling.seed is None
+
+
 def test_a_structure_becomes_the_grammar_that_the_answer_follows() -> None:
     wanted = {"choice": ["a", "b"]}
     job = admitted(structured_outputs=wanted)

@@ -1,5 +1,7 @@
 """Adapters come into the device's memory as long as they have room there."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from support.tiny import random_model, tiny_config
@@ -31,7 +33,7 @@ def tunings(room: int | None) -> Tunings:
 
 @pytest.mark.parametrize("make", [a_lora, a_prefix])
 def test_one_that_just_fits_is_loaded_and_one_more_is_refused_by_size(
-    make: type[Lora] | type[Prefix],
+    make: Callable[[int], Lora | Prefix],
 ) -> None:
     """float32 numbers of 4 bytes."""
     kept = tunings(3 * MIB)

@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerBase
 from ...adapters.models.chatglm.tokenizer import ChatGLMTokenizer
 from ...adapters.models.spellings import special_ids
 from ...adapters.models.tokenizers import tokenizer_at
-from ..peers import Alone
 from ..sample import Sample
 from ..settings import TrainingSettings
 from .store import Tokenised, samples_of
@@ -47,7 +46,7 @@ def inspected(
     )
     with TemporaryDirectory() as passing:
         files, place = settings.data_path, root or Path(passing)
-        made = samples_of(settings, tokenizer, files, root=place, peers=Alone(), say=_ignored)
+        made = samples_of(settings, tokenizer, files, root=place, say=_ignored)
         inspect(tokenizer, made, console, show=show)
         if settings.eval_share and not settings.eval_data_path:
             train, kept = made.split(settings.eval_share, settings.seed)

@@ -47,10 +47,12 @@ class Writer:
 class Stored:
     """Samples of a folder that a Writer has filled, mapped into memory.
 
-    `records` int64 [samples] tells which are from the same record.
+    `records` int64 [samples] tells which are from the same record. `held` keeps the folder, and is
+    let go of with the samples.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, held: object = None) -> None:
+        self._held = held
         self._ids = np.memmap(folder / IDS, dtype=np.int32, mode="r")
         self._marks = np.memmap(folder / MARKS, dtype=np.bool_, mode="r")
         self._ends = np.fromfile(folder / ENDS, dtype=np.int64)

@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from ...adapters.cache import kept
 from ...adapters.errors import StartError
 from ...adapters.models.chatglm.tokenizer import ChatGLMTokenizer
-from ..peers import Peers
 from ..sample import Samples
 from ..settings import TrainingSettings
 from .dialogue import Bad, Dialogue, Unusable, last_only
 from .glm_form import GlmForm
+from .keeping import NAME, hold, sweep
 from .mapped import Stored, Writer
 from .prompts import Form, Written, written
 from .reading import dialogues
@@ -61,18 +61,20 @@ def samples_of(
     files: Sequence[str],
     *,
     root: Path,
-    peers: Peers,
     say: Say,
 ) -> Tokenised:
-    """The files' samples, below `root`; made by the first process while the others wait.
+    """The files' samples, below `root`: found there, else made. Where they are made, samples that
+    were not used for long make room.
 
     Raises StartError for files that cannot be read or hold no good record.
     """
     recipe = Recipe(form_for(tokenizer), settings.model_max_length, settings.answers)
     paths = [Path(file) for file in files]
-    name = f"samples-{_digest(recipe, paths)}"
+    name = f"{NAME}{_digest(recipe, paths)}"
 
     def make(folder: Path) -> Path:
+        for gone in sweep(root):
+            say(f"deleted {gone}, which was not used for long")
         try:
             return _make(recipe, paths, folder)
         except OSError as exc:
@@ -81,12 +83,9 @@ def samples_of(
                 "name another folder with DANLU_CACHE"
             ) from exc
 
-    if peers.first:
-        kept(root, name, make, say=say)
-    peers.wait()
-    # Found by all who see the same disk; on another machine it is made once more.
-    folder = kept(root, name, make, say=say if peers.first else _silent)
-    return Tokenised(Stored(folder), Report(folder))
+    while (held := hold(folder := kept(root, name, make, say=say))) is None:
+        say(f"{folder} was deleted in the meantime, and is made once more")
+    return Tokenised(Stored(folder, held), Report(folder))
 
 
 def form_for(tokenizer: PreTrainedTokenizerBase) -> Form:
@@ -139,7 +138,3 @@ def _digest(recipe: Recipe, files: Sequence[Path]) -> str:
         except OSError as exc:
             raise StartError(f"{file} cannot be read: {exc.strerror}") from exc
     return found.hexdigest()[:16]
-
-
-def _silent(_: str) -> None:
-    return None

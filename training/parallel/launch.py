@@ -16,7 +16,7 @@ from ...adapters.devices.device import Device, device_named, present
 from ...adapters.devices.explain import told
 from ...adapters.devices.fault import Fault
 from ...adapters.errors import StartError
-from ..peers import Repeated
+from ..peers import Repeated, alike
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
 def device_name(place: Place, settings: Wanted, present: Callable[[], Sequence[str]]) -> str:
     """What the device of this process is called: the card that is named, else its own of the kind.
 
-    `present` are the devices of this machine, the best kind first. Raises StartError if there are
-    more processes than cards.
+    `present` are the devices of this machine, the best kind first. Raises StartError, in all
+    processes of the machine, if there are more of them than cards.
     """
     wanted = HOST if settings.use_cpu else settings.device
     if settings.use_cpu and settings.device not in ("auto", HOST):
@@ -100,7 +100,7 @@ def device_name(place: Place, settings: Wanted, present: Callable[[], Sequence[s
     if kind == "auto":
         kind = names[0].partition(":")[0]
     cards = [name for name in names if name.startswith(f"{kind}:")]
-    if cards and place.local >= len(cards):
+    if cards and place.beside > len(cards):
         raise StartError(
             f"{place.beside} processes were started on this machine, and it has {len(cards)} of "
             f"{kind}; start torchrun with --nproc_per_node={len(cards)}"
@@ -133,6 +133,7 @@ class Ranks:
         return tuple(sum(parts[1:], start=parts[0]).tolist())
 
     def wait(self) -> None:
+        """Until all are here."""
         self.total(0.0)  # gloo does not meet for nothing
 
     def told(self, value: T) -> T:
@@ -170,7 +171,8 @@ def joined(environ: Mapping[str, str], settings: Wanted) -> Iterator[Ranks]:
     before its time or does not answer for `ddp_timeout` seconds, and if the device fails.
     """
     place = place_in(environ)
-    device = device_named(device_name(place, settings, present))
+    with alike(place.local == 0):  # on another machine there may be other cards
+        device = device_named(device_name(place, settings, present))
     bind(device)
     its = torch.device(device.name)
     if place.count == 1:

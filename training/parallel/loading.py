@@ -24,8 +24,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ...adapters.errors import StartError
+from ...adapters.models.facts import learned_positions
 from ...adapters.models.loading import LoadedModel, load_model
 from ..learner import Learner
+from ..peers import alike
 from ..settings import TrainingSettings
 from .launch import HOST, Ranks
 from .plan import Plan, plan_of
@@ -64,7 +67,8 @@ def begin(settings: TrainingSettings, ranks: Ranks, method: Method, precision: P
     What is trained is in float32; weights that stay as they are, are in what is computed in.
     Raises StartError, in all processes, for a model that cannot be loaded or trained so.
     """
-    plan = plan_of(settings.fsdp)
+    with alike(ranks.first):
+        plan = plan_of(settings.fsdp)
     if ranks.mesh is None and plan.sharded:
         log.info("--fsdp %s: one process holds all, there is nobody to share with", settings.fsdp)
     if plan.offloaded and ranks.device.type == HOST:
@@ -78,7 +82,8 @@ def begin(settings: TrainingSettings, ranks: Ranks, method: Method, precision: P
     told = ranks.told(_told(read[0]) if read else None)
     assert told is not None
     model = read[0].model if read else _without_memory(told, dtype)
-    learner = method.learner(model)
+    with alike(ranks.first):  # all have been told of one model
+        learner = method.learner(model)
     if ranks.first:
         method.initialise(learner, settings.seed)
     if ranks.mesh is None:
@@ -87,13 +92,14 @@ def begin(settings: TrainingSettings, ranks: Ranks, method: Method, precision: P
         source = learner if ranks.first else None
         if ranks.first:
             learner = method.learner(_without_memory(told, dtype))
-        shard(
-            learner,
-            ranks.mesh,
-            plan,
-            precision.compute,
-            settings.fsdp_transformer_layer_cls_to_wrap,
-        )
+        with alike(ranks.first):
+            shard(
+                learner,
+                ranks.mesh,
+                plan,
+                precision.compute,
+                settings.fsdp_transformer_layer_cls_to_wrap,
+            )
         fill(learner, source, ranks, plan)
         if ranks.first:
             log.info("%s", said(shards(learner), ranks.count))
@@ -124,8 +130,19 @@ def _read(settings: TrainingSettings, dtype: torch.dtype, into: list[LoadedModel
         chatglm_generation=settings.chatglm_generation,
         packed=False,
     )
+    _check_positions(loaded.model, settings.model_max_length)
     into.append(loaded)
     return not type(loaded.model).__module__.startswith("transformers.")
+
+
+def _check_positions(model: PreTrainedModel, longest: int) -> None:
+    """Rotary embeddings are computed for any position, however badly; a table ends."""
+    most = learned_positions(model)
+    if most is not None and longest > most:
+        raise StartError(
+            f"--model_max_length {longest} is more than the {most} positions that this model has "
+            "learned; give at most as many"
+        )
 
 
 def _import_code(path: str) -> None:

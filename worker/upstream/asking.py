@@ -40,7 +40,7 @@ SAID = (  # also when they ask for nothing
     *PENALTIES,
 )
 ALWAYS = frozenset(  # fields that every upstream honours, or that we do for it
-    {"model", "prompt", "messages", "max_new_tokens", "echo", "delta"}
+    {"model", "prompt", "messages", "max_new_tokens", "choice", "echo", "delta"}
     | {"best_of", "use_beam_search", "images"}
 )
 OVERHEAD = 256  # tokens that a chat template may write beside the messages, a default system text
@@ -162,7 +162,7 @@ class Asking:
             if field in SAID or value not in IDLE[field]:
                 said[name] = value.given if isinstance(value, Structure) else value
         if known.knows("seed") and body.seed is None and self.seed is not None:
-            said["seed"] = self.seed
+            said["seed"] = self.seed + body.choice
         if known.knows("top_k") and body.top_k == -1:
             said[known.names["top_k"]] = known.no_top_k
         if self.dialect == "llama.cpp" and any(getattr(body, f) not in IDLE[f] for f in PENALTIES):

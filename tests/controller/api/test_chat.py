@@ -183,6 +183,13 @@ def test_n_answers_have_seeds_of_their_own_and_one_prompt(ours: Plane) -> None:
     assert told["usage"] == {"prompt_tokens": 3, "total_tokens": 12, "completion_tokens": 9}
 
 
+def test_n_answers_are_numbered_for_a_worker_that_has_a_seed(ours: Plane, stock: Plane) -> None:
+    ours.ask(n=3)
+    assert sorted(body.get("choice", 0) for body in ours.worker.bodies[-3:]) == [0, 1, 2]
+    stock.ask(n=2)
+    assert not any("choice" in body for body in stock.worker.bodies[-2:])
+
+
 def test_a_stream_tells_its_usage_if_asked_to(ours: Plane) -> None:
     options = {"include_usage": True}
     events = events_of(ours.ask(stream=True, n=2, stream_options=options).text)

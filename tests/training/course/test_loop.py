@@ -133,9 +133,6 @@ class OneOfTwo:
     def total(self, *numbers: float) -> tuple[float, ...]:
         return numbers
 
-    def wait(self) -> None:
-        return None
-
 
 def test_every_pass_of_every_process_drops_something_else() -> None:
     settings, drawn = some_settings(gradient_accumulation_steps=2), []

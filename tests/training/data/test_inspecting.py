@@ -15,7 +15,6 @@ from support.tiny import byte_level_tokenizer
 from danlu.adapters.errors import StartError
 from danlu.training.data.inspecting import BAR, BINS, histogram, inspect, inspected, shown
 from danlu.training.data.store import samples_of
-from danlu.training.peers import Alone
 from danlu.training.sample import Sample
 from danlu.training.settings import TrainingSettings
 
@@ -39,9 +38,7 @@ def text_on(where: Console) -> str:
 def seen(tokenizer: Any, tmp_path: Path, *, coloured: bool = False, show: int = 3) -> str:
     file = tmp_path / "data.json"
     file.write_text(json.dumps(RECORDS), encoding="utf-8")
-    made = samples_of(
-        TrainingSettings(), tokenizer, [str(file)], root=tmp_path, peers=Alone(), say=print
-    )
+    made = samples_of(TrainingSettings(), tokenizer, [str(file)], root=tmp_path, say=print)
     where = console(coloured=coloured)
     inspect(tokenizer, made, where, show=show)
     return text_on(where)

@@ -1,7 +1,9 @@
 """Samples are made once of the same files, lie in files, and are the same for every process."""
 
 import json
+import os
 import resource
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +15,12 @@ import pytest
 from support.glm import glm_tokenizer
 
 from danlu.adapters.errors import StartError
+from danlu.training.data.keeping import MOST
 from danlu.training.data.store import Tokenised, samples_of
-from danlu.training.peers import Alone
 from danlu.training.sample import Listed
 from danlu.training.settings import TrainingSettings
 
+START = 10**9  # a time long ago, in seconds
 ASKED = {"instruction": "你好", "output": "你好！"}
 TALK = {
     "conversations": [
@@ -41,13 +44,12 @@ class Place:
         file.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
         return self.again(name, **how)
 
-    def again(self, name: str = "data.jsonl", *, peers: Any = None, **how: Any) -> Tokenised:
+    def again(self, name: str = "data.jsonl", **how: Any) -> Tokenised:
         return samples_of(
             TrainingSettings(**how),
             glm_tokenizer(),
             [str(self.folder / name)],
             root=self.folder / "cache",
-            peers=peers or Alone(),
             say=self.said.append,
         )
 
@@ -147,24 +149,42 @@ def no_file_larger(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-class Second:
-    """The second of two, whose first has made what it makes when `wait` returns."""
+def test_samples_of_long_ago_make_room_for_new_ones_but_not_those_in_use(place: Place) -> None:
+    cache = place.folder / "cache"
+    used = place.samples([ASKED])
+    for name, age in (("old", 2), ("new", 1)):
+        left = cache / f"samples-{name}"
+        left.mkdir()
+        with (left / "ids").open("wb") as file:
+            file.truncate(MOST - 10_000)  # of zeros, which take no room
+        os.utime(left, (START - age, START - age))
+    (kept_for_use,) = {path.name for path in cache.glob("samples-*")} - {
+        "samples-old",
+        "samples-new",
+    }
+    os.utime(cache / kept_for_use, (0, 0))
+    place.samples([TALK], "other.jsonl")
+    there = {path.name for path in cache.glob("samples-*")}
+    assert "samples-old" not in there and {"samples-new", kept_for_use} < there
+    assert any("samples-old, which was not used for long" in line for line in place.said)
+    assert len(used.samples) == 1
 
-    rank, count, first = 1, 2, False
 
-    def __init__(self, make: Any) -> None:
-        self._make = make
+def test_samples_that_vanish_before_they_are_held_are_made_once_more(place: Place) -> None:
+    place.samples([ASKED])
 
-    def total(self, *numbers: float) -> tuple[float, ...]:
-        return numbers
+    def losing(line: str) -> None:
+        place.said.append(line)
+        if line.startswith("samples-") and len(place.said) == 2:
+            shutil.rmtree(line.rpartition(" is in ")[2])
 
-    def wait(self) -> None:
-        self._make()
-
-
-def test_another_process_maps_what_the_first_has_made(place: Place) -> None:
-    (place.folder / "data.jsonl").write_text(json.dumps(ASKED), encoding="utf-8")
-    made: list[Tokenised] = []
-    mapped = place.again(peers=Second(lambda: made.append(place.again())))
-    assert len(place.said) == 1, "only the first one speaks"
-    assert mapped.samples.digest == made[0].samples.digest
+    shutil.rmtree(place.folder / "cache")
+    made = samples_of(
+        TrainingSettings(),
+        glm_tokenizer(),
+        [str(place.folder / "data.jsonl")],
+        root=place.folder / "cache",
+        say=losing,
+    )
+    assert len(made.samples) == 1
+    assert any("was deleted in the meantime" in line for line in place.said)

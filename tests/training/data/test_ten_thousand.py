@@ -10,7 +10,6 @@ import pytest
 from support.glm import glm_tokenizer
 
 from danlu.training.data.store import samples_of
-from danlu.training.peers import Alone
 from danlu.training.settings import TrainingSettings
 
 RECORDS, BROKEN = 10_000, 500
@@ -103,7 +102,6 @@ def test_every_good_record_is_trained_and_every_bad_one_is_named(form: str, tmp_
         glm_tokenizer(),
         [str(file)],
         root=tmp_path / "cache",
-        peers=Alone(),
         say=said.append,
     )
     named = made.report.write(tmp_path)

@@ -1,12 +1,14 @@
 """Who a process is, which device it takes, and what one by itself hears from its peers."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 
 from danlu.adapters.errors import StartError
 from danlu.training.parallel.launch import Place, device_name, joined, place_in
+from danlu.training.peers import Repeated
 from danlu.training.settings import TrainingSettings
 
 TORCHRUN = {
@@ -80,9 +82,23 @@ def test_one_card_is_not_for_two_processes() -> None:
 
 
 def test_more_processes_than_cards_are_refused_with_both_numbers() -> None:
-    said = refused(lambda: named("npu", Place(2, 3, 2, 3)))
-    assert "3 processes were started" in said and "it has 2 of npu" in said
-    assert "--nproc_per_node=2" in said
+    """By all of them, also by those for whom there would be a card."""
+    for local in range(3):
+        said = refused(partial(named, "npu", Place(local, 3, local, 3)))
+        assert "3 processes were started" in said and "it has 2 of npu" in said
+        assert "--nproc_per_node=2" in said
+
+
+def test_what_all_on_a_machine_find_wrong_is_said_by_its_first() -> None:
+    """On another machine there may be other cards."""
+    for local, kind in ((0, StartError), (1, Repeated)):
+        place = {**TORCHRUN, "LOCAL_RANK": str(local), "LOCAL_WORLD_SIZE": "2"}
+        with (
+            pytest.raises(StartError, match="--device cpu:0") as caught,
+            joined(place, TrainingSettings(device="cpu:0")),
+        ):
+            raise AssertionError("nobody joins")
+        assert type(caught.value) is kind
 
 
 def test_what_is_not_here_is_left_to_the_devices_own_words() -> None:

@@ -3,12 +3,15 @@
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.glm import PADDED, save_glm, vocab_file
 from support.ranks import In, Plain, alone, batch, settings, whole
+from support.tiny import CONTEXT, byte_level_tokenizer, random_model
 from support.tiny_glm import quantised
+from transformers import GPT2Config
 
 from danlu.adapters.errors import StartError
 from danlu.adapters.models.weight_only.linear import WeightOnlyLinear
@@ -17,6 +20,7 @@ from danlu.training.methods.lora import Lora
 from danlu.training.parallel.gathering import gathered
 from danlu.training.parallel.launch import Place, Ranks
 from danlu.training.parallel.loading import begin
+from danlu.training.peers import Repeated
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +82,34 @@ def test_what_cannot_be_loaded_or_shared_is_refused(
 ) -> None:
     with pytest.raises(StartError, match=said):
         begin(settings(folder, **changes), alone(), Plain(), In())
+
+
+@pytest.mark.parametrize(("longest", "fits"), [(CONTEXT, True), (CONTEXT + 1, False)])
+def test_samples_longer_than_the_positions_that_a_model_has_learned_are_refused(
+    tmp_path: Path, longest: int, fits: bool
+) -> None:
+    shape: dict[str, Any] = {
+        "n_embd": 32,
+        "n_layer": 1,
+        "n_head": 2,
+        "vocab_size": 400,
+        "n_positions": CONTEXT,
+    }
+    random_model(GPT2Config(**shape)).save_pretrained(tmp_path / "model")
+    byte_level_tokenizer().save_pretrained(tmp_path / "model")
+    told = settings(tmp_path, model_max_length=longest)
+    if fits:
+        begin(told, alone(), Plain(), In())
+        return
+    expected = f"--model_max_length {longest} is more than the {CONTEXT} positions that this model"
+    with pytest.raises(StartError, match=expected):
+        begin(told, alone(), Plain(), In())
+
+
+def test_what_nobody_can_share_is_said_by_the_first_alone(folder: Path) -> None:
+    second = Ranks(Place(1, 2, 1, 2), torch.device("cpu"), None)
+    with pytest.raises(Repeated, match="--fsdp hybrid_shard is not supported"):
+        begin(settings(folder, fsdp="hybrid_shard"), second, Plain(), In())
 
 
 def test_whole_weights_are_copies_in_the_format_that_is_asked_for(folder: Path) -> None:

@@ -177,6 +177,12 @@ def test_without_fsdp_every_process_holds_all(further: list[dict[str, Any]]) -> 
     assert all(whole == here for each in further for _, whole, here in each["shards"])
 
 
+def test_what_both_find_wrong_is_the_first_ones_to_say(further: list[dict[str, Any]]) -> None:
+    (first, said), (second, repeated) = (each["refused"] for each in further)
+    assert "no_such_layer" in said and repeated == said
+    assert (first, second) == ("StartError", "Repeated")
+
+
 def test_tied_weights_stay_tied(folder: Path, further: list[dict[str, Any]]) -> None:
     learner = learner_of(folder, model_name_or_path=str(folder / "tied"))
     assert [each["tied"]["same"] for each in further] == [True, True]

@@ -43,7 +43,7 @@ def refused(dialect: str, **fields: Any) -> BadRequest:
 
 def test_every_field_that_asks_for_something_is_known_to_the_table() -> None:
     does_it_itself = {"model", "prompt", "prompt_token_ids", "messages", "temperature", "top_p"}
-    ours = {"max_new_tokens", "echo", "delta", "best_of", "use_beam_search", "images"}
+    ours = {"max_new_tokens", "choice", "echo", "delta", "best_of", "use_beam_search", "images"}
     assert set(IDLE) | does_it_itself | ours == set(GenerateBody.model_fields)
     assert set(WISHES) == set(IDLE)
 
@@ -135,6 +135,7 @@ def test_the_workers_seed_is_for_requests_that_give_none() -> None:
     asking = Asking("m", "vllm", seed=4)
     assert asking.job(GenerateBody(prompt="Hi")).body["seed"] == 4
     assert asking.job(GenerateBody(prompt="Hi", seed=5)).body["seed"] == 5
+    assert asking.job(GenerateBody(prompt="Hi", choice=2)).body["seed"] == 6
 
 
 def test_a_minimum_above_the_maximum_is_refused() -> None:

@@ -1,0 +1,101 @@
+"""Samples in the cache: those that are used stay, and those used last, up to a size."""
+
+import fcntl
+import os
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "samples-"  # and a digest: a folder of samples
+MOST = 10 * 2**30  # bytes of samples that are kept for a next time
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A folder of samples: when it was used last, in seconds, and its bytes."""
+
+    folder: Path
+    used: float
+    size: int
+
+
+def too_many(left: Sequence[Left], most: int) -> list[Left]:
+    """Those used longest ago: as many as have to go until the others have `most` bytes together."""
+    going = []
+    size = sum(one.size for one in left)
+    for one in sorted(left, key=lambda one: one.used):
+        if size <= most:
+            break
+        going.append(one)
+        size -= one.size
+    return going
+
+
+class Hold:
+    """As long as it lives nobody deletes the folder, where the file system has locks."""
+
+    def __init__(self, lock: int) -> None:
+        """`lock` is an open file."""
+        weakref.finalize(self, os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def hold(folder: Path) -> Hold | None:
+    """Keep the folder, which counts as used now; None if somebody has deleted it before.
+
+    A cache that cannot be written is swept by nobody, so it needs no lock.
+    """
+    held = None
+    with suppress(OSError):
+        held = Hold(os.open(_lock(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        os.utime(folder)
+    return held if folder.is_dir() else None
+
+
+def sweep(root: Path, most: int = MOST) -> list[Path]:
+    """Delete what is too much of what lies below `root`, and what was never finished; the folders
+    that are gone. What cannot be deleted stays."""
+    with suppress(OSError):
+        for file in root.glob(f".{NAME}*.making"):
+            with _alone(file.with_suffix(".lock")) as nobody_makes_it:
+                if nobody_makes_it:
+                    shutil.rmtree(file, ignore_errors=True)
+        return [one.folder for one in too_many(_left(root), most) if _delete(one.folder)]
+    return []
+
+
+def _left(root: Path) -> list[Left]:
+    return [
+        Left(folder, folder.stat().st_mtime, sum(file.stat().st_size for file in folder.iterdir()))
+        for folder in root.glob(f"{NAME}*")
+    ]
+
+
+def _delete(folder: Path) -> bool:
+    """Whether it is gone. It gets another name first: a half of it must not be taken for it."""
+    with _alone(_lock(folder)) as nobody_holds_it:
+        if nobody_holds_it:
+            going = folder.with_name(f".{folder.name}.going")
+            shutil.rmtree(going, ignore_errors=True)  # of a sweep that was interrupted
+            folder.rename(going)
+            shutil.rmtree(going, ignore_errors=True)
+        return nobody_holds_it
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.used")
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[bool]:
+    """Whether nobody else locks the file; if so, nobody does until the block ends."""
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # somebody does; or there are no locks here, and nobody could say so
+            yield False
+        else:
+            yield True
