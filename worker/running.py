@@ -26,7 +26,8 @@ from .logprobs import scored
 from .outbox import Box
 from .pace import Pace
 from .parcel import Parcel
-from .runner import Chosen, Result, Runner
+from .replay import Chosen
+from .runner import Result, Runner
 from .sampler import Sampler
 from .scheduler import Plan, Scheduler
 from .sequence import Sequence
