@@ -210,7 +210,12 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--worker-flags", default=[], type=str.split, help="further flags of the worker's, quoted"
     )
-    parser.add_argument("--contenders", default=everyone.split(","), type=lambda t: t.split(","))
+    parser.add_argument(
+        "--contenders",
+        default=everyone.split(","),
+        type=lambda t: t.split(","),
+        help="who takes part; bare:compile, which compiles for minutes, only where it is named",
+    )
     parser.add_argument("--streams", default=[1, 8, 16], type=_numbers)
     parser.add_argument("--rounds", default=5, type=int)
     parser.add_argument("--prompt-tokens", default=64, type=int)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.devices.device import Device, Recorder
-from ..adapters.devices.explain import told
+from ..adapters.devices.explain import meaning_of
 from ..adapters.devices.fault import Fault
 from ..adapters.errors import StartError
 from .kv_cache import KvCache
@@ -56,13 +56,14 @@ def record(
     except Exception as exc:
         if device.fault(exc) is Fault.LOST:
             raise
-        _give_up(wanted, told(exc), exc)
+        _give_up(wanted, _line(exc), exc)
     else:
         taken = max(free - device.free_memory(), 0)
         log.info("decode steps are recorded shapes=%d memory=%.2fGiB", len(replays), taken / GIB)
         runner.replays = replays
         return
     device.release_memory()  # out here the failure and its tensors are let go
+    _clear(cache)
 
 
 def beside(runner: Runner, work: Callable[[], None], device: Device, wanted: str) -> None:
@@ -89,6 +90,11 @@ def _give_up(wanted: str, why: str, exc: Exception) -> None:
     if wanted == ON:
         raise StartError(f"--graphs on: {why}; leave it out") from exc
     log.warning("decode steps are not recorded (--graphs off does not try): %s", why)
+
+
+def _line(exc: Exception) -> str:
+    said = str(exc).splitlines() or [type(exc).__name__]
+    return f"{said[0]}{meaning_of(exc)}"
 
 
 def _all(

@@ -1,5 +1,4 @@
-"""Decode steps that the device has noted: one call does again what else are hundreds. Decides not
-which are noted, and knows no model."""
+"""Steps that a device has recorded, and does again at one call. Knows no model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from ..adapters.devices.device import Recorder, Replay
 from .host_step import HostStep
 from .sequence import Sequence
 
-COLUMNS = 5  # numbers that each row of a step has
-AROUND = 3  # more of them for a row whose token the device knows, and whose logits are due
+COLUMNS = 5  # numbers of each row
+MORE = 3  # of one whose token only the device knows, and whose logits are due
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +47,12 @@ class Replays:
     def __init__(self, recorder: Recorder, rows: int, device: torch.device) -> None:
         """`rows` is the most that a step has."""
         self._recorder, self._rows = recorder, rows
-        self._numbers = torch.zeros((COLUMNS + AROUND) * rows, dtype=torch.long, device=device)
+        self._numbers = torch.zeros((COLUMNS + MORE) * rows, dtype=torch.long, device=device)
         self._logits: Tensor | None = None
         self._replays: dict[tuple[int, int], Replay] = {}
 
     def __len__(self) -> int:
         return len(self._replays)
-
-    def clear(self) -> None:
-        """Let go of all recordings and their memory."""
-        self._replays, self._logits = {}, None
 
     def record(self, rows: int, longest: int, work: Work, like: Tensor) -> None:
         """Note `work` for steps of so many rows over this length; its logits are `like` these.

@@ -57,6 +57,14 @@ def test_an_engine_that_the_worker_does_not_have_is_missing_with_its_sentence(
         load(name, asked(model, "--engine", "furnace"))
 
 
+def test_a_compiled_model_is_missing_where_no_compiler_is(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Missing, match="needs g\\+\\+"):
+        load("bare", asked(model, "compile"))
+
+
 def test_llama_cpp_is_missing_where_its_environment_is_not(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="benchmarks/llama-env"):
         load("llama", asked(tmp_path, "f32"))

@@ -155,7 +155,18 @@ def test_fastchats_flag_and_ours_are_one(
     assert (settings.quantization, settings.load_8bit) == (meant, False)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [({}, "auto"), ({"graphs": "on"}, "on"), ({"enforce_eager": True}, "off")],
+)
+def test_vllms_flag_and_ours_are_one(given: dict[str, Any], meant: str, model: str) -> None:
+    settings = checked(WorkerSettings(model_path=model, **given))
+    assert (settings.graphs, settings.enforce_eager) == (meant, False)
+
+
 def test_two_flags_that_contradict_each_other(model: str) -> None:
+    said = refusal(model_path=model, graphs="on", enforce_eager=True)
+    assert said == "--enforce-eager and --graphs on contradict each other; leave out one"
     said = refusal(model_path=model, load_8bit=True, quantization="int4")
     assert said.startswith("--load-8bit and --quantization int4 contradict each other")
 

@@ -53,6 +53,16 @@ def test_what_is_refused_are_flags() -> None:
         ),
         ({**UP, "prompt_lookup_num_tokens": 4}, "--prompt-lookup-num-tokens 4 is not honoured by"),
         ({"engine": "vllm", "prompt_lookup_num_tokens": 4}, "--prompt-lookup-num-tokens 4 is not"),
+        (
+            {"engine": "thread", "graphs": "on"},
+            "--graphs on is not honoured by --engine thread: it",
+        ),
+        ({**UP, "enforce_eager": True}, "--enforce-eager is not honoured by --engine upstream: th"),
+        (
+            {"engine": "vllm", "enforce_eager": True},
+            "--enforce-eager is not honoured by --engine vllm: vLLM decides that; "
+            "--vllm-flags=--enforce-eager tells it",
+        ),
         ({"engine": "vllm", "stream_interval": 2}, "--stream-interval 2 is not honoured by --eng"),
         ({"engine": "upstream"}, "--engine upstream needs --upstream-url, such as http://host:p"),
         ({**UP, "upstream_url": "up"}, "--upstream-url wants a URL such as http://"),
