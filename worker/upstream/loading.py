@@ -92,7 +92,9 @@ def key_of(settings: WorkerSettings) -> str:
 
 def name_of(model: str) -> str:
     """What to serve an upstream's model as: of a path its last part, as FastChat does."""
-    return last_part(model) if model.startswith(("/", "./", "../")) else model.removesuffix(":latest")
+    return (
+        last_part(model) if model.startswith(("/", "./", "../")) else model.removesuffix(":latest")
+    )
 
 
 def _asking(settings: WorkerSettings, facts: Facts) -> Asking:
