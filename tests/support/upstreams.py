@@ -4,6 +4,7 @@ It refuses every field that its kind does not know, so what it answers was asked
 """
 
 import json
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,13 +40,14 @@ KNOWN = {
     "llama-cpp-python": COMMON | SCORES | {"top_k", "min_p", "min_tokens", "repeat_penalty"},
     "ollama": (COMMON | SCORES | USAGE) - {"logit_bias"},
     "danlu": COMMON | EXTRAS | SCORES | USAGE | {"echo", "prompt_logprobs", "priority"},
-    "fastchat": COMMON | {"top_k"},
+    "fastchat": (COMMON | {"top_k"}) - {"presence_penalty", "frequency_penalty"},
+    "transformers": {*("model", "stream", "max_tokens", "stop", "seed", "generation_config")},
     "openai": COMMON | SCORES | USAGE,
 }
 OWNERS = {
     **{"vllm": "vllm", "sglang": "sglang", "mindie": "MindIE Server", "llama.cpp": "llamacpp"},
     **{"llama-cpp-python": "me", "ollama": "somebody", "danlu": "fastchat"},
-    **{"fastchat": "fastchat", "openai": "system"},
+    **{"fastchat": "fastchat", "openai": "system", "transformers": "somebody"},
 }
 
 
@@ -70,6 +72,9 @@ class FakeUpstream:
     context: int = 100
     finish: str | None = "stop"
     refuse: Response | None = None  # what every generation is answered with
+    counting: float = math.inf  # how often it counts
+    mute: bool = False  # whether it ends streams without a word
+    hangs_up: bool = False  # on the first that wants no stream
     embeddings: bool = True
     asked: list[tuple[str, Any]] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
@@ -122,6 +127,7 @@ class FakeUpstream:
             "llama.cpp": {"/props": {"default_generation_settings": {"n_ctx": self.context}}},
             "danlu": {"/openapi.json": {"info": {"title": "danlu"}}},
             "fastchat": {"/openapi.json": {"info": {"title": "FastAPI"}}},
+            "transformers": {"/openapi.json": {"paths": {"/load_model": {}, "/reset": {}}}},
             "ollama": {
                 "/api/version": {"version": "0.9"},
                 "/api/ps": {"models": [{"name": MODEL, "context_length": self.context}]},
@@ -156,6 +162,9 @@ class FakeUpstream:
         return JSONResponse({"prompt": rendered(body["messages"])})
 
     async def _check(self, body: Any) -> Response:
+        self.counting -= 1
+        if self.counting < 0:
+            return an_error(500, "no worker")
         counts = [1 + len(one["prompt"]) for one in body["prompts"]]
         told = [{"fits": True, "tokenCount": n, "contextLength": self.context} for n in counts]
         return JSONResponse({"prompts": told})
@@ -169,14 +178,21 @@ class FakeUpstream:
 
     async def _generate(self, body: Any) -> Response:
         strange = set(body) - KNOWN[self.kind] - {"messages", "prompt"}
-        if strange:
+        if strange or body.get("repeat_last_n", 0) < 0:
             return an_error(400, f"unknown fields: {sorted(strange)}")
         asked = len(rendered(body["messages"])) if "messages" in body else 1 + len(body["prompt"])
         picky = self.kind in ("vllm", "sglang", "openai")
         if picky and asked + body.get("max_tokens", 1) > self.context:
             return an_error(400, f"This model's maximum context length is {self.context} tokens.")
+        if self.mute and body["stream"]:
+            return StreamingResponse(iter(()), media_type="text/event-stream")
+        if self.hangs_up and not body["stream"]:
+            self.hangs_up = False
+            return StreamingResponse(_broken())
         if self.refuse is not None:
             return self.refuse
+        if not body.get("stream"):
+            return JSONResponse({"choices": [{"text": "The ", "finish_reason": "length"}]})
         return StreamingResponse(self._events(body, asked), media_type="text/event-stream")
 
     async def _events(self, body: Any, asked: int) -> AsyncIterator[bytes]:
@@ -213,6 +229,10 @@ class FakeUpstream:
                 counts = {"usage": usage(asked, done)} if along else {}
                 yield event(choice={**text, **_scores(body, chat, step)}, **counts)
         if self.finish is None:
+            return
+        if self.kind == "transformers":
+            end: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+            yield event(choice={**end, "finish_reason": self.finish}, usage=usage(asked, done))
             return
         yield event(
             choice={"delta": {}, "finish_reason": self.finish}
@@ -272,6 +292,11 @@ def _scores(body: Any, chat: bool, token: str) -> dict[str, Any]:
             "top_logprobs": [others],
         }
     }
+
+
+async def _broken() -> AsyncIterator[bytes]:
+    raise Break
+    yield b""
 
 
 def _constant(fact: Any) -> Any:

@@ -60,7 +60,7 @@ class Answer:
         return self._usage is None and self._reason is not None
 
     def counted(self, tokens: int) -> None:
-        """The answer's text has so many tokens; an event may bring several, but none is half one."""
+        """The text has so many tokens: an event may bring several, but never half a one."""
         self._events = max(self._events, tokens)
 
     def end(self) -> Piece:

@@ -73,6 +73,38 @@ def test_without_a_usage_events_are_counted_and_the_prompt_as_it_was() -> None:
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (4, 2)
 
 
+def test_a_usage_of_nothing_is_none() -> None:
+    """LiteLLM says zero with every event until it knows."""
+    zero = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    answer = Answer(a_job(), prompt_tokens=4)
+    last = read(text("a", usage=zero), text("b", "stop", usage=zero), answer=answer)[-1]
+    assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (4, 2)
+
+
+def test_the_tokens_of_a_text_may_be_counted_where_no_usage_is_told() -> None:
+    answer = Answer(a_job(echo="x"))
+    read(text("abc"), text("", "stop"), answer=answer)
+    assert answer.untold and answer.text == "abc"
+    answer.counted(3)
+    assert answer.end().usage.completion_tokens == 3
+    answer.counted(1)
+    assert answer.end().usage.completion_tokens == 3, "an event is a token at least"
+    told = Answer(a_job())
+    read(text("abc", "stop"), usage(5, 9), answer=told)
+    assert not told.untold
+    assert not Answer(a_job()).untold, "it has not come to its end"
+
+
+def test_the_text_is_cut_before_a_stop_text_that_is_ours_to_find() -> None:
+    def told(stop: str, *events: str) -> tuple[str, str | None]:
+        pieces = read(*events, answer=Answer(a_job(stop=(stop,))))
+        return "".join(p.text for p in pieces), pieces[-1].finish_reason
+
+    assert told("bc", text("ab"), text("cd", "stop")) == ("a", "stop")
+    assert told("bc", text("ab"), text("c"), text("", "length")) == ("a", "stop")
+    assert told("bcx", text("ab"), text("c", "length")) == ("abc", "length")
+
+
 def test_the_echo_comes_with_the_first_text() -> None:
     assert [p.text for p in read(text("b", "stop"), answer=Answer(a_job(echo="a")))] == ["ab", ""]
 

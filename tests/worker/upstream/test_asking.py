@@ -1,5 +1,6 @@
 """A generation body in each upstream's words; what it has no word for is refused by name."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from danlu.adapters.wire.generation import GenerateBody, Message
 from danlu.worker.upstream.asking import IDLE, SAID, Asking
 from danlu.worker.upstream.dialects import DIALECTS
 
+CONTEXT = 100
 HI = [Message(role="user", content="Hi!")]
 WISHES: dict[str, Any] = {
     "top_k": 5,
@@ -32,7 +34,18 @@ WISHES: dict[str, Any] = {
 
 def sent(dialect: str, **fields: Any) -> dict[str, Any]:
     fields = {"prompt": "Hi", "echo": False, **fields}
-    return Asking("m", dialect).job(GenerateBody(**fields)).body
+    return Asking("m", dialect, CONTEXT).job(GenerateBody(**fields)).body
+
+
+def packed(said: dict[str, Any]) -> dict[str, Any]:
+    """What is said, that in the JSON text of a field by its name with a dot."""
+    inner = {
+        f"{outer}.{name}": value
+        for outer, text in said.items()
+        if outer == "generation_config"
+        for name, value in json.loads(text).items()
+    }
+    return said | inner
 
 
 def refused(dialect: str, **fields: Any) -> BadRequest:
@@ -53,7 +66,8 @@ def test_every_field_that_asks_for_something_is_known_to_the_table() -> None:
 def test_a_wish_is_said_in_the_upstreams_word_or_refused_by_name(dialect: str, field: str) -> None:
     known = DIALECTS[dialect]
     if known.knows(field):
-        assert sent(dialect, **{field: WISHES[field]})[known.names[field]] == WISHES[field]
+        said = packed(sent(dialect, **{field: WISHES[field]}))[known.names[field]]
+        assert said == ([[[7], 2.0]] if "sequence_bias" in known.names[field] else WISHES[field])
     else:
         error = refused(dialect, **{field: WISHES[field]})
         assert error.param == field and f"'{field}' is not supported" in str(error)
@@ -61,7 +75,7 @@ def test_a_wish_is_said_in_the_upstreams_word_or_refused_by_name(dialect: str, f
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_asks_for_nothing_is_said_where_there_is_a_word_for_it(dialect: str) -> None:
-    said, known = sent(dialect), DIALECTS[dialect]
+    said, known = packed(sent(dialect)), DIALECTS[dialect]
     for field in SAID:
         assert (known.names.get(field) in said) == known.knows(field)
     assert not {"seed", "logit_bias", "logprobs", "min_tokens", "ignore_eos"} & set(said)
@@ -74,15 +88,33 @@ def test_top_k_is_off_in_the_upstreams_way() -> None:
 
 def test_repetition_is_llama_cpps_own_word_and_looks_at_everything() -> None:
     said = sent("llama.cpp", repetition_penalty=1.1)
-    assert said["repeat_penalty"] == 1.1 and said["repeat_last_n"] == -1
+    assert said["repeat_penalty"] == 1.1 and said["repeat_last_n"] == CONTEXT
+    assert "repeat_last_n" not in sent("llama.cpp")
+
+
+def test_transformers_is_told_whether_to_draw() -> None:
+    """It draws only where the model or the request says so, whatever the temperature."""
+    for temperature, drawn in ((0.0, False), (0.7, True)):
+        said = packed(sent("transformers", temperature=temperature))
+        assert said["generation_config.do_sample"] is drawn
+        assert said["generation_config.temperature"] == temperature
+        assert not {"temperature", "top_p", "stream_options"} & set(said)
+    assert packed(sent("transformers"))["generation_config.top_k"] == 0
+
+
+def test_what_an_upstream_leaves_of_a_stop_text_is_ours_to_cut() -> None:
+    for stop, cut in (("a", ("a",)), (["a", "b"], ("a", "b")), (None, ())):
+        job = Asking("m", "transformers", CONTEXT).job(GenerateBody(prompt="Hi", stop=stop))
+        assert job.stop == cut
+    assert Asking("m", "vllm", CONTEXT).job(GenerateBody(prompt="Hi", stop="a")).stop == ()
 
 
 def test_messages_go_to_the_chat_and_prompts_to_the_completions() -> None:
-    chat = Asking("m", "vllm").job(GenerateBody(messages=HI, echo=False, logprobs=3))
+    chat = Asking("m", "vllm", CONTEXT).job(GenerateBody(messages=HI, echo=False, logprobs=3))
     assert chat.path == "/chat/completions"
     assert chat.body["messages"] == [{"role": "user", "content": "Hi!"}]
     assert (chat.body["logprobs"], chat.body["top_logprobs"]) == (True, 3)
-    prompt = Asking("m", "vllm").job(GenerateBody(prompt="Hi", echo=False, logprobs=3))
+    prompt = Asking("m", "vllm", CONTEXT).job(GenerateBody(prompt="Hi", echo=False, logprobs=3))
     assert (prompt.path, prompt.body["prompt"], prompt.body["logprobs"]) == (
         "/completions",
         "Hi",
@@ -104,17 +136,17 @@ def test_token_ids_go_where_they_are_read(dialect: str) -> None:
         assert sent(dialect, prompt=None, prompt_token_ids=[5, 6])["prompt"] == [5, 6]
     else:
         assert refused(dialect, prompt=None, prompt_token_ids=[5]).param == "prompt_token_ids"
-    known = "prompt_token_ids" in Asking("m", dialect).parameters
+    known = "prompt_token_ids" in Asking("m", dialect, CONTEXT).parameters
     assert known == DIALECTS[dialect].reads_ids
 
 
 def test_the_echo_of_a_text_is_ours() -> None:
-    job = Asking("m", "ollama").job(GenerateBody(prompt="Hi"))
+    job = Asking("m", "ollama", CONTEXT).job(GenerateBody(prompt="Hi"))
     assert job.echo == "Hi" and "echo" not in job.body
 
 
 def test_the_echo_with_log_probabilities_is_the_upstreams() -> None:
-    job = Asking("m", "vllm").job(GenerateBody(prompt="Hi", logprobs=1))
+    job = Asking("m", "vllm", CONTEXT).job(GenerateBody(prompt="Hi", logprobs=1))
     assert job.echo == "" and job.body["echo"] is True
     assert refused("llama.cpp", echo=True, logprobs=1).param == "echo"
 
@@ -124,7 +156,7 @@ def test_the_echo_of_a_conversation_is_nobodys() -> None:
 
 
 def test_a_template_by_name_makes_a_prompt_of_messages() -> None:
-    asking = Asking("m", "vllm", template_named("qwen-7b-chat"))
+    asking = Asking("m", "vllm", CONTEXT, template_named("qwen-7b-chat"))
     job = asking.job(GenerateBody(messages=HI, echo=False, stop="X"))
     assert job.path == "/completions" and "<|im_start|>user\nHi!" in job.body["prompt"]
     assert job.body["stop"][0] == "X"
@@ -132,7 +164,7 @@ def test_a_template_by_name_makes_a_prompt_of_messages() -> None:
 
 
 def test_the_workers_seed_is_for_requests_that_give_none() -> None:
-    asking = Asking("m", "vllm", seed=4)
+    asking = Asking("m", "vllm", CONTEXT, seed=4)
     assert asking.job(GenerateBody(prompt="Hi")).body["seed"] == 4
     assert asking.job(GenerateBody(prompt="Hi", seed=5)).body["seed"] == 5
     assert asking.job(GenerateBody(prompt="Hi", choice=2)).body["seed"] == 6
@@ -145,5 +177,5 @@ def test_a_minimum_above_the_maximum_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["", "abc", "你好", "😊" * 9])
 def test_a_prompt_has_no_more_tokens_than_bytes_and_what_is_put_around(text: str) -> None:
-    job = Asking("m", "vllm").job(GenerateBody(prompt=text, echo=False))
+    job = Asking("m", "vllm", CONTEXT).job(GenerateBody(prompt=text, echo=False))
     assert job.most >= len(text.encode()) + 1

@@ -103,7 +103,9 @@ def test_every_kind_is_asked_in_its_own_words(kind: str, prompt: dict[str, Any])
         found = pieces(engine, **prompt)
     assert "".join(p.text for p in found) == "".join(TEXTS)
     assert [p.finish_reason for p in found] == [None] * len(TEXTS) + ["stop"]
-    assert found[-1].usage.completion_tokens == len(TEXTS)
+    counted = kind in ("llama-cpp-python", "fastchat")  # which tell nothing, but count
+    tokens = 1 + len("".join(TEXTS)) if counted else len(TEXTS)
+    assert found[-1].usage.completion_tokens == tokens
 
 
 def test_an_answer_that_is_there_at_once_is_whole() -> None:
@@ -111,7 +113,7 @@ def test_an_answer_that_is_there_at_once_is_whole() -> None:
     with an_upstream() as (url, _):
         upstream = Upstream(line.http, url, 10)
         card = ModelCard(100, {}, frozenset(), embeddings=False)
-        with closing(UpstreamEngine(upstream, line, Asking(MODEL, "vllm"), card)) as engine:
+        with closing(UpstreamEngine(upstream, line, Asking(MODEL, "vllm", 100), card)) as engine:
             line.hasty = True
             assert text(engine) == "".join(TEXTS)
             line.hasty = False
@@ -125,7 +127,7 @@ def test_every_kind_is_known_when_it_is_met(kind: str) -> None:
         with pytest.raises(BadRequest, match="which is taken for " + kind.replace(".", r"\.")):
             engine.admit(GenerateBody(messages=HI, echo=True))
         assert engine.card.names == (MODEL,)
-        told = kind not in ("openai", "mindie", "llama-cpp-python")
+        told = kind not in ("openai", "mindie", "llama-cpp-python", "transformers")
         assert engine.card.context_length == (100 if told else 2048)
 
 
@@ -206,6 +208,36 @@ def test_an_answer_that_is_not_whole_is_an_error_after_what_came(
         with pytest.raises(WorkerLost):
             came += (piece.text for piece in begin(engine))
         assert engine.queue_length() == 0
+
+
+def test_a_stream_without_a_word_is_asked_why() -> None:
+    """llama-cpp-python's server says it only where no stream is wanted, and hangs up after one."""
+    long = an_error(400, "This model's maximum context length is 9 tokens")
+    with (
+        an_engine("llama-cpp-python", mute=True, refuse=long, hangs_up=True) as (engine, fake),
+        pytest.raises(PromptTooLong, match="context length is 9"),
+    ):
+        pieces(engine)
+    assert fake.last("/completions")["max_tokens"] == 1
+    with (
+        an_engine(mute=True) as (engine, fake),
+        pytest.raises(WorkerLost, match="in the middle of an answer"),
+    ):
+        pieces(engine)
+    assert "stream_options" not in fake.last("/completions")
+
+
+def test_a_stop_text_that_the_upstream_leaves_is_cut_off() -> None:
+    with an_engine("transformers", script=("The ", "cat", " sat.")) as (engine, fake):
+        assert text(engine, stop=["at s"]) == "The c"
+        assert fake.last("/completions")["stop"] == ["at s"]
+        assert text(engine, stop=["at sad"]) == "The cat sat."
+
+
+def test_what_counts_the_tokens_of_an_answer_may_fail() -> None:
+    with an_engine("fastchat") as (engine, fake):
+        fake.counting = 1  # for the prompt's
+        assert pieces(engine)[-1].usage.completion_tokens == len(TEXTS)
 
 
 def test_an_error_in_the_stream_ends_it() -> None:
@@ -407,8 +439,9 @@ def test_a_seed_for_all_needs_an_upstream_that_knows_seeds() -> None:
         pass
 
 
-def test_a_path_is_served_under_its_last_part() -> None:
-    with an_engine(models=("/models/chatglm2-6b",)) as (engine, fake):
+@pytest.mark.parametrize("path", ["/models/chatglm2-6b", "./chatglm2-6b", "../chatglm2-6b/"])
+def test_a_path_is_served_under_its_last_part(path: str) -> None:
+    with an_engine(models=(path,)) as (engine, fake):
         assert engine.card.names == ("chatglm2-6b",)
         text(engine)
-        assert fake.last("/completions")["model"] == "/models/chatglm2-6b"
+        assert fake.last("/completions")["model"] == path

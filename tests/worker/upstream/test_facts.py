@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from danlu.adapters.errors import (
+    BadRequest,
     NotReady,
     ServeError,
     StartError,
     UnknownRoute,
+    WorkerSilent,
     WorkerUnreachable,
 )
 from danlu.worker.loading import Progress
@@ -106,6 +108,7 @@ def test_ollamas_latest_goes_without_saying() -> None:
         ("me", {}, "llama-cpp-python"),
         ("library", {}, "ollama"),
         ("somebody", {"api__version": {"version": "0.9"}}, "ollama"),
+        ("somebody", {"openapi.json": {"paths": {"/load_model": {}}}}, "openai"),
         ("fastchat", {"openapi.json": {"info": {"title": "danlu"}}}, "danlu"),
         ("fastchat", {"openapi.json": {"info": {"title": "FastAPI"}}}, "fastchat"),
         ("fastchat", {}, "fastchat"),
@@ -119,6 +122,45 @@ def test_the_kind_is_told_by_who_owns_the_models(
     assert look(Server(models=models("cat", owned_by=owner), **more)).dialect == dialect
 
 
+TRANSFORMERS: dict[str, Any] = {
+    "openapi.json": {"paths": {"/load_model": {}, "/reset": {}}},
+    "completions": {},
+}
+BROKEN = ServeError("the upstream says: Internal Server Error")
+
+
+@pytest.mark.parametrize("listed", [models("dog"), {"data": []}, BROKEN])
+def test_transformers_serves_what_it_does_not_list(listed: Any) -> None:
+    """Its list is what lies in its cache; without a cache it fails."""
+    found = look(Server(models=listed, **TRANSFORMERS), model="./cat")
+    assert (found.model, found.dialect) == ("./cat", "transformers")
+    said = look(Server(models=listed, completions={}), model="./cat", dialect="transformers")
+    assert said.model == "./cat"
+
+
+def test_a_model_of_transformers_cache_is_taken_from_its_list() -> None:
+    server = Server(models=models("cat", owned_by="somebody"), **TRANSFORMERS)
+    assert look(server) == Facts("cat", "transformers", DEFAULT_CONTEXT, embeddings=False)
+
+
+def test_transformers_is_to_be_told_a_model_that_it_does_not_list() -> None:
+    said = refusal(Server(models={"data": []}, **TRANSFORMERS))
+    assert "does not list a model from outside its cache" in said and "--upstream-model" in said
+
+
+def test_transformers_says_itself_whether_it_has_the_model() -> None:
+    pinned = BadRequest("Server is pinned to './cat'; requested 'dog'.")
+    server = Server(models=models("dog"), **{**TRANSFORMERS, "completions": pinned})
+    assert refusal(server) == (
+        "--upstream-model 'dog' is not served: Server is pinned to './cat'; requested 'dog'."
+    )
+
+
+def test_transformers_may_take_its_time_to_load_the_model() -> None:
+    slow = {**TRANSFORMERS, "completions": [WorkerSilent("loading"), {}]}
+    assert look(Server(models=models("cat"), **slow)).model == "cat"
+
+
 def test_the_kind_can_be_said() -> None:
     assert look(VLLM, dialect="ollama").dialect == "ollama"
 
@@ -127,6 +169,7 @@ def test_the_kind_can_be_said() -> None:
     ("card", "more"),
     [
         ({"owned_by": "vllm", "max_model_len": 64}, {}),
+        ({"owned_by": "openai", "max_input_tokens": 64}, {}),
         ({"owned_by": "llamacpp", "meta": {"n_ctx": 64, "n_ctx_train": 999}}, {}),
         ({"owned_by": "llamacpp", "meta": {"n_ctx_train": 64}}, {}),
         (
@@ -160,6 +203,20 @@ def test_a_context_may_be_less_than_the_upstreams_but_not_more() -> None:
 def test_vectors_are_asked_for_once() -> None:
     server = Server(models=models("cat"), embeddings={"data": [{"embedding": [1.0]}]})
     assert look(server).embeddings
+
+
+@pytest.mark.parametrize("answer", [{"data": []}, {"data": [{"embedding": [[1.0], [2.0]]}]}, {}])
+def test_what_is_no_vector_for_a_text_is_none(answer: Any) -> None:
+    """llama-cpp-python gives a vector for each token, if the model makes no other."""
+    assert not look(Server(models=models("cat"), embeddings=answer)).embeddings
+
+
+@pytest.mark.parametrize(("mode", "vectors"), [("embedding", True), ("chat", False), (None, False)])
+def test_litellm_is_not_tried_but_asked_for_vectors(mode: str | None, vectors: bool) -> None:
+    """It would take a model that gives none for one that is out of order."""
+    info = {"data": [{"model_name": "cat", "model_info": {"mode": mode}}]}
+    tried: dict[str, Any] = {"model__info": info, "embeddings": AssertionError("it was tried")}
+    assert look(Server(models=models("cat"), **tried)).embeddings is vectors
 
 
 def test_an_upstream_that_is_starting_is_waited_for() -> None:

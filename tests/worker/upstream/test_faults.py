@@ -66,6 +66,12 @@ def test_the_upstreams_words_and_field_are_passed_on() -> None:
     assert str(error) == "the upstream says: top_p is 7" and error.param == "top_p"
 
 
+def test_fastchats_refusal_of_a_key_has_no_words_but_a_code() -> None:
+    error = {"message": "", "type": "invalid_request_error", "code": "invalid_api_key"}
+    said = str(named(401, {"detail": {"error": error}}))
+    assert said == "the upstream refuses this worker's key with status 401: invalid_api_key"
+
+
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), (None, None), ("Tue, 1 Jan", None)])
 def test_a_busy_upstream_tells_when_to_come_again(header: str | None, seconds: int | None) -> None:
     assert named(429, openai("busy"), header).retry_after == seconds

@@ -1,4 +1,4 @@
-"""Real servers, by what they answered: each is met as what it is, and its answers are read whole."""
+"""Real servers, by what they answered: each is met as what it is, its answers are read whole."""
 
 import re
 from collections.abc import Iterator
