@@ -9,7 +9,7 @@ import torch
 
 from danlu.adapters.devices.cpu import CPU
 from danlu.adapters.devices.cuda import CUDA
-from danlu.adapters.devices.device import NOWHERE, device_named, present
+from danlu.adapters.devices.device import NOWHERE, Device, device_named, present
 from danlu.adapters.devices.fault import Fault
 from danlu.adapters.devices.npu import NPU, NPUs
 from danlu.adapters.errors import StartError
@@ -160,7 +160,7 @@ def test_a_cuda_card_knows_its_name_and_its_own_errors() -> None:
 
 
 def test_the_host_has_memory_and_knows_when_it_has_not() -> None:
-    device = CPU()
+    device: Device = CPU()
     assert device.free_memory() > 0
     words = "DefaultCPUAllocator: can't allocate memory: you tried; not enough memory"
     assert device.fault(RuntimeError(words)) is FULL

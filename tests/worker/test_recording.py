@@ -217,7 +217,8 @@ class Narrow(FakeDevice):
         return self.recorded is not None and self.recorded.recordings > 0 and self._releases == 0
 
 
-def narrow_model(device: Narrow) -> Any:
+def narrow_model(device: FakeDevice) -> Any:
+    assert isinstance(device, Narrow)
     model = random_model(tiny_config())
 
     def fill(_: object, __: object, given: dict[str, Any]) -> None:

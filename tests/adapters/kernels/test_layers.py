@@ -56,8 +56,8 @@ def test_halves_of_a_packed_layer_are_its_halves_packed(own_library: Library, bi
 
 
 def test_halves_of_a_dense_layer_are_its_own_rows(own_library: Library) -> None:
-    model = nn.Sequential(a_layer(10))
-    before = part(model[0], slice(5, 10))
+    layer = a_layer(10)
+    model, before = nn.Sequential(layer), part(layer, slice(5, 10))
     use(own_library, model)
     whole = parts_of(model[0])
     assert whole is not None
