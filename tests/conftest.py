@@ -26,6 +26,8 @@ def pytest_configure() -> None:
     """Ctrl-C counts here and in every program that a test starts, also where the suite was started
     in the background of a script, which has it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+    settings.load_profile("untimed")
     # transformers copies the code of models there before it runs it; read when that is imported.
     os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="danlu-code-")
     atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)

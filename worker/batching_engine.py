@@ -276,7 +276,7 @@ class BatchingEngine:
         gathered = 0  # tokens of prompts
         with contextlib.suppress(Empty):
             while True:
-                item = self._inbox.get(timeout=patience)
+                item = self._next(patience)
                 patience = 0.0
                 if isinstance(item, Arrival):
                     self._arrive(item, running)
@@ -287,6 +287,19 @@ class BatchingEngine:
                     errands.append(item)
                 elif isinstance(item, Change):
                     self._make(item, running.tunings)
+
+    def _next(self, patience: float | None) -> Item | None:
+        """What comes within so many seconds, None for whenever that is; raises Empty.
+
+        It is looked for before it is waited for: until then nobody holds the queue's own lock, and
+        where taking that lasts longer than the patience, CPython 3.11 waits for ever.
+        """
+        try:
+            return self._inbox.get_nowait()
+        except Empty:
+            if patience == 0.0:
+                raise
+            return self._inbox.get(timeout=patience)
 
     def _make(self, change: Change, tunings: Tunings) -> None:
         """Bring an adapter to the device, or let it go."""

@@ -45,14 +45,16 @@ def record(
     Where recordings are `wanted` by name, what keeps them away is a StartError. A device that is
     lost in the attempt raises what its library does.
     """
-    recorder = device.recorder() if shapes.fixed and wanted != OFF else None
-    if recorder is None:
-        if wanted == ON:
-            raise StartError(nothing_records(device))
-        return
     free = device.free_memory()
     try:
+        recorder = device.recorder() if shapes.fixed and wanted != OFF else None
+        if recorder is None:
+            if wanted == ON:
+                raise StartError(nothing_records(device))
+            return
         replays = _all(runner, cache, shapes, recorder, progress)
+    except StartError:
+        raise
     except Exception as exc:
         if device.fault(exc) is Fault.LOST:
             raise
@@ -89,7 +91,9 @@ def nothing_records(device: Device) -> str:
 def _give_up(wanted: str, why: str, exc: Exception) -> None:
     if wanted == ON:
         raise StartError(f"--graphs on: {why}; leave it out") from exc
-    log.warning("decode steps are not recorded (--graphs off does not try): %s", why)
+    ours = not isinstance(exc, RuntimeError | MemoryError | Different)  # a fault that is to be seen
+    told = "decode steps are not recorded (--graphs off does not try): %s"
+    log.warning(told, why, exc_info=exc if ours else None)
 
 
 def _line(exc: Exception) -> str:

@@ -109,8 +109,8 @@ class Scheduler:
 
     @property
     def reading(self) -> int:
-        """Whose prompt is read, or waits for it."""
-        return len(self) - self.decoding
+        """How many prompts are being read."""
+        return len(self._running) - self.decoding
 
     def add(self, sequence: Sequence) -> None:
         bisect.insort(self._waiting, sequence, key=lambda other: other.order)

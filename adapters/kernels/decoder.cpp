@@ -305,6 +305,8 @@ void run(const Model& model, const Step& step, int threads) {
 
 extern "C" {
 
+int danlu_few() { return FEW; }
+
 void danlu_step_float32(const Model* model, const Step* step, int threads) {
   run<Float32>(*model, *step, threads);
 }

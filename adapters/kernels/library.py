@@ -43,6 +43,7 @@ class Library:
         """Raises OSError where it cannot be loaded here."""
         self._native = ctypes.CDLL(str(path))
         self.vector = int(self._native.danlu_vector())  # bytes
+        self.few = int(self._native.danlu_few())  # tokens of a step whose products are of few rows
         self.bfloat16 = bool(self._native.danlu_multiplies_bfloat16())
         self.integers = bool(self._native.danlu_has_integers())
 

@@ -124,8 +124,9 @@ async def test_requests_that_come_at_once_begin_at_once() -> None:
     )
     prompts = [[5] * 20, [6] * 30, [7] * 40]
     boxes = [stage.start(prompt_token_ids=prompt) for prompt in prompts]
-    for box in boxes:
-        assert [piece async for piece in box][-1].finish_reason == "length"
+    async with asyncio.timeout(SOON / 2):
+        for box in boxes:
+            assert [piece async for piece in box][-1].finish_reason == "length"
     assert read[0] == 90
     stage.engine.close()
 

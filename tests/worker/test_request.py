@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.card import card
 from support.tiny import byte_level_tokenizer
 
 from danlu.adapters.errors import ServeError
@@ -19,6 +20,8 @@ from danlu.worker.scheduler import Chunk
 from danlu.worker.sequence import Sequence
 from danlu.worker.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.usefixtures("bound")
+HERE = torch.device(card())
 TOKENIZER = byte_level_tokenizer()
 SIZE = len(TOKENIZER)
 END = TOKENIZER.eos_token_id
@@ -103,7 +106,7 @@ def test_without_a_grammar_everything_is_allowed() -> None:
 def test_its_prompt_is_quoted_once_it_is_scored_whole_and_parts_may_be_scored_again() -> None:
     request = a_request(prompt_logprobs=0, max_new_tokens=1)
     half = len(PROMPT) // 2
-    logits = torch.zeros(len(PROMPT), SIZE)
+    logits = torch.zeros(len(PROMPT), SIZE, device=HERE)
     for start, end in ((0, half), (0, half), (half, len(PROMPT))):
         request.score(Chunk(request.sequence, start, end), logits[start:end])
     assert [choice.token for choice in request.quoted] == list(PROMPT)
@@ -115,7 +118,7 @@ def test_its_prompt_is_quoted_once_it_is_scored_whole_and_parts_may_be_scored_ag
 
 def test_a_prompt_that_gives_no_numbers_is_its_own_trouble() -> None:
     request = a_request(prompt_logprobs=0)
-    logits = torch.full((len(PROMPT), SIZE), float("nan"))
+    logits = torch.full((len(PROMPT), SIZE), float("nan"), device=HERE)
     request.score(Chunk(request.sequence, 0, len(PROMPT)), logits)
     assert request.trouble is not None and request.trouble.__traceback__ is None
     assert len(request.quoted) == 1

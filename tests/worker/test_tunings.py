@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.card import on_card
 from support.tiny import random_model, tiny_config
 
 from danlu.adapters.errors import OutOfMemory
@@ -11,6 +12,7 @@ from danlu.adapters.models.tuned.adapter import Lora, Pair, Prefix
 from danlu.worker.adapter import Adapter
 from danlu.worker.tunings import MIB, Tunings
 
+pytestmark = pytest.mark.usefixtures("bound")
 WIDTH = 64
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
 
@@ -28,7 +30,7 @@ def a_prefix(numbers: int) -> Prefix:
 
 
 def tunings(room: int | None) -> Tunings:
-    return Tunings(random_model(tiny_config()), room)
+    return Tunings(on_card(random_model(tiny_config())), room)
 
 
 @pytest.mark.parametrize("make", [a_lora, a_prefix])

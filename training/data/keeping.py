@@ -37,32 +37,39 @@ def too_many(left: Sequence[Left], most: int) -> list[Left]:
 class Hold:
     """As long as it lives nobody deletes the folder, where the file system has locks."""
 
-    def __init__(self, lock: int) -> None:
-        """`lock` is an open file."""
-        weakref.finalize(self, os.close, lock)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    def __init__(self, lock: int | None) -> None:
+        """`lock` is an open file, None where there can be none."""
+        if lock is not None:
+            weakref.finalize(self, os.close, lock)
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def hold(folder: Path) -> Hold | None:
-    """Keep the folder, which counts as used now; None if somebody has deleted it before.
-
-    A cache that cannot be written is swept by nobody, so it needs no lock.
-    """
-    held = None
+    """Keep the folder, which counts as used now; None if somebody has deleted it before."""
+    held = Hold(_opened(_lock(folder)))
     with suppress(OSError):
-        held = Hold(os.open(_lock(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
         os.utime(folder)
     return held if folder.is_dir() else None
+
+
+def _opened(lock: Path) -> int | None:
+    """Another user's cache may be swept by that user, and reading suffices for a lock."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        with suppress(OSError):
+            return os.open(lock, flags | os.O_CLOEXEC, 0o644)
+    return None
 
 
 def sweep(root: Path, most: int = MOST) -> list[Path]:
     """Delete what is too much of what lies below `root`, and what was never finished; the folders
     that are gone. What cannot be deleted stays."""
     with suppress(OSError):
-        for file in root.glob(f".{NAME}*.making"):
-            with _alone(file.with_suffix(".lock")) as nobody_makes_it:
-                if nobody_makes_it:
-                    shutil.rmtree(file, ignore_errors=True)
+        for state, lock in ((".making", ".lock"), (".going", ".used")):
+            for folder in root.glob(f".{NAME}*{state}"):
+                with _alone(folder.with_suffix(lock)) as nobody_is_at_it:
+                    if nobody_is_at_it:
+                        shutil.rmtree(folder, ignore_errors=True)
         return [one.folder for one in too_many(_left(root), most) if _delete(one.folder)]
     return []
 
@@ -76,13 +83,13 @@ def _left(root: Path) -> list[Left]:
 
 def _delete(folder: Path) -> bool:
     """Whether it is gone. It gets another name first: a half of it must not be taken for it."""
-    with _alone(_lock(folder)) as nobody_holds_it:
+    with suppress(OSError), _alone(_lock(folder)) as nobody_holds_it:
         if nobody_holds_it:
             going = folder.with_name(f".{folder.name}.going")
-            shutil.rmtree(going, ignore_errors=True)  # of a sweep that was interrupted
             folder.rename(going)
             shutil.rmtree(going, ignore_errors=True)
-        return nobody_holds_it
+            return True
+    return False
 
 
 def _lock(folder: Path) -> Path:

@@ -173,7 +173,14 @@ def _loads_models(ask: Ask) -> bool:
 
 
 def _described(ask: Ask) -> dict[str, Any]:
-    return _perhaps(ask, "/openapi.json", root=True) or {}
+    """Raises LATER where it was not answered: what an upstream is may not be guessed for good."""
+    try:
+        answer = ask("/openapi.json", None, root=True)
+    except LATER:
+        raise
+    except ServeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _try(wanted: Wanted, model: str, ask: Ask) -> None:

@@ -83,3 +83,20 @@ def test_nothing_but_samples_is_looked_at(tmp_path: Path) -> None:
 
 def test_a_cache_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert sweep(tmp_path / "none") == []
+
+
+def test_where_nothing_can_be_locked_samples_are_used_all_the_same(tmp_path: Path) -> None:
+    folder = lay(tmp_path, "a", size=10, used=1)
+    (tmp_path / f".{folder.name}.used").mkdir()  # no file, so it cannot be opened
+    assert hold(folder) is not None
+    assert sweep(tmp_path, most=0) == []
+    folder.rename(tmp_path / "elsewhere")
+    assert hold(folder) is None
+
+
+def test_what_an_interrupted_sweep_has_left_is_deleted(tmp_path: Path) -> None:
+    going = tmp_path / f".{NAME}a.going"
+    going.mkdir()
+    (going / "ids").write_bytes(bytes(9))
+    assert sweep(tmp_path) == []
+    assert not going.exists()
