@@ -76,7 +76,7 @@ class Compiled:
         self._folder = tempfile.TemporaryDirectory(prefix="danlu-inductor-")
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._folder.name
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # else workers stay, on others' cores
-        options: dict[str, str | int | bool] = {"freezing": True}  # weights in the best layout
+        options: dict[str, Any] = {"freezing": True}  # weights in the best layout
         self.model = torch.compile(model, dynamic=False, options=options)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class Addresses:
     """Memory that others own, and may let go of."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Tensor, StorageWeakRef]] = {}
+        self._known: dict[int, tuple[Tensor, Any]] = {}
 
     def of(self, tensor: Tensor) -> Tensor:
         """The same memory, of which nothing is kept but where it is."""
@@ -37,22 +37,23 @@ class Addresses:
             return tensor
         if at not in self._known:
             whole = torch.frombuffer((ctypes.c_char * size).from_address(at), dtype=torch.uint8)
-            self._known[at] = whole, StorageWeakRef(tensor.untyped_storage())
+            owner = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+            self._known[at] = whole, owner
         storage = self._known[at][0].untyped_storage()
         place = (tensor.storage_offset(), tensor.shape, tensor.stride())
-        return torch.empty(0, dtype=tensor.dtype).set_(storage, *place)  # type: ignore[call-overload,no-any-return]
+        return torch.empty(0, dtype=tensor.dtype).set_(storage, *place)
 
     def check(self) -> None:
         for _, owner in self._known.values():
             assert not owner.expired(), "memory of a recording was given back"
 
 
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes operations and does none: what was there stays as it is, and what is made holds
     garbage. `play` does them, and leaves garbage in all that was made."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self._made: dict[int, Tensor] = {}
         self._others = Addresses()
@@ -88,7 +89,7 @@ class Tape(TorchDispatchMode):
     def _spoil(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             whole = torch.empty(0, dtype=torch.uint8)
-            whole.set_(tensor.untyped_storage()).fill_(GARBAGE)  # type: ignore[call-overload]
+            whole.set_(tensor.untyped_storage()).fill_(GARBAGE)
 
 
 class HostRecorder:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -37,7 +37,7 @@ SIZES: dict[str, Any] = {
     "eos_token_id": None,
     "pad_token_id": 0,
 }
-KINDS = {
+KINDS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: random_model(tiny_config()),
     "qwen3": lambda: random_model(Qwen3Config(**SIZES, head_dim=16)),
     "chatglm2": lambda: tiny_glm(positions=CONTEXT),
@@ -56,8 +56,8 @@ def pair(kind: str, **facts: Any) -> tuple[Stepped, Stepped, FakeDevice]:
     """Two lines of steps over the same model as on a card, the second one's replayed."""
     model, fit = models(kind)
     device = FakeDevice(like_a_card=True, records=True)
-    lines = (Stepped(model, fit, fixed=True, device=each, **facts) for each in (None, device))
-    return *lines, device
+    plain = Stepped(model, fit, fixed=True, **facts)
+    return plain, Stepped(model, fit, fixed=True, device=device, **facts), device
 
 
 def replays(device: FakeDevice) -> int:
