@@ -166,7 +166,6 @@ def test_the_host_has_memory_and_knows_when_it_has_not() -> None:
     assert device.fault(RuntimeError(words)) is FULL
     assert device.fault(RuntimeError("shapes differ")) is None
     assert device.where() == device.name
-    assert device.recorder() is None
 
 
 def _threads_for(device: CPU, running: int) -> int:
@@ -181,6 +180,11 @@ def _threads_for(device: CPU, running: int) -> int:
     thread.start()
     thread.join()
     return int(seen.threads)
+
+
+def test_the_host_records_nothing() -> None:
+    device: Device = CPU()
+    assert device.recorder() is None
 
 
 def test_requests_share_the_hosts_cores() -> None:

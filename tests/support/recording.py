@@ -28,7 +28,7 @@ class Addresses:
     """Memory that others own, and may let go of."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Tensor, StorageWeakRef]] = {}
+        self._known: dict[int, tuple[Tensor, Any]] = {}
 
     def of(self, tensor: Tensor) -> Tensor:
         """The same memory, of which nothing is kept but where it is."""
@@ -37,15 +37,15 @@ class Addresses:
             return tensor
         if at not in self._known:
             whole = torch.frombuffer((ctypes.c_char * size).from_address(at), dtype=torch.uint8)
-            self._known[at] = whole, StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+            owner = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+            self._known[at] = whole, owner
         storage = self._known[at][0].untyped_storage()
         place = (tensor.storage_offset(), tensor.shape, tensor.stride())
         return torch.empty(0, dtype=tensor.dtype).set_(storage, *place)
 
     def check(self) -> None:
         for _, owner in self._known.values():
-            gone: bool = owner.expired()  # type: ignore[no-untyped-call]
-            assert not gone, "memory of a recording was given back"
+            assert not owner.expired(), "memory of a recording was given back"
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -17,6 +17,9 @@ from transformers import BloomConfig
 
 from danlu.adapters.devices.device import Recorder, Replay
 from danlu.adapters.errors import StartError
+from danlu.worker.engine import Engine
+from danlu.worker.hosted import Manner
+from danlu.worker.job import Job
 from danlu.worker.kv_cache import KvCache
 from danlu.worker.loading import Progress
 from danlu.worker.local_engines import engine_for, load_engine
@@ -217,16 +220,16 @@ class Narrow(FakeDevice):
         return self.recorded is not None and self.recorded.recordings > 0 and self._releases == 0
 
 
-def narrow_model(device: FakeDevice) -> Any:
-    assert isinstance(device, Narrow)
-    model = random_model(tiny_config())
-
+def narrow_stage(device: Narrow, **manner: Any) -> Stage:
     def fill(_: object, __: object, given: dict[str, Any]) -> None:
         if device.full and given["input_ids"].shape[1] >= 16:
             raise RuntimeError("out of memory")
 
-    model.register_forward_pre_hook(fill, with_kwargs=True)
-    return model
+    def make(model: Any, device: FakeDevice, manner: Manner) -> Engine[Job]:
+        model.register_forward_pre_hook(fill, with_kwargs=True)
+        return working_ahead(model, device, manner)
+
+    return Stage(make, device, **manner)
 
 
 @pytest.mark.anyio
@@ -234,9 +237,7 @@ async def test_recordings_give_way_where_memory_does_not_do_for_both(
     said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = Narrow()
-    stage = Stage(
-        lambda _, device, manner: working_ahead(narrow_model(device), device, manner), device
-    )
+    stage = narrow_stage(device)
     assert warnings(caplog) == [f"{NOTICE}no memory is left beside the recordings"]
     done = device.recorded
     assert done is not None
@@ -244,13 +245,8 @@ async def test_recordings_give_way_where_memory_does_not_do_for_both(
     assert await text_of(stage) == said
     assert done.replays == before
     stage.engine.close()
-    insists = Narrow()
     with pytest.raises(StartError, match="^--graphs on: no memory is left beside the recordings"):
-        Stage(
-            lambda _, device, manner: working_ahead(narrow_model(device), device, manner),
-            insists,
-            graphs="on",
-        )
+        narrow_stage(Narrow(), graphs="on")
 
 
 class Lost(FakeDevice):
