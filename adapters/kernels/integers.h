@@ -29,7 +29,7 @@ struct Result {
     for (int64_t lane = 0; lane < LANES; lane += LANES_OF_FLOATS) {
       Number* to = y + row * stride + block * LANES + lane;
       Floats found = onto ? floats(to) : Floats{};
-      add_product(found, floats(sums + lane), Floats{} + unit);
+      add_product(found, floats(sums + lane), all(unit));
       ::put(found, to);
     }
   }

@@ -115,7 +115,7 @@ inline void tile_with(const float* tile, const float* panel, int64_t depth, cons
     Floats parts[VECTORS];
     for (int j = 0; j < VECTORS; j++) parts[j] = floats(panel + column * ROW + j * LANES);
     for (int i = 0; i < HEIGHT; i++) {
-      const Floats x = tile[column * HEIGHT + i] - Floats{};  // which, unlike a sum, costs nothing
+      const Floats x = all(tile[column * HEIGHT + i]);
       for (int j = 0; j < VECTORS; j++) add_product(sums[i][j], x, parts[j]);
     }
   }

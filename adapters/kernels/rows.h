@@ -149,7 +149,7 @@ inline void mix(const Entries<Number>& entries, const float* weights, const floa
   for (int64_t entry = 0; entry < entries.count; entry++) {
     const Number* value = entries.values + entry * entries.size + first;
     Floats weight[HEADS];
-    for (int head = 0; head < HEADS; head++) weight[head] = weights[head * row + entry] - Floats{};
+    for (int head = 0; head < HEADS; head++) weight[head] = all(weights[head * row + entry]);
     for (int j = 0; j < VECTORS; j++) {
       const Floats some = floats(value + j * LANES_OF_FLOATS);
       for (int head = 0; head < HEADS; head++) add_product(found[head][j], weight[head], some);

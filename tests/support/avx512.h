@@ -97,6 +97,9 @@ inline __m512 _mm512_cvtepi32_ps(__m512i a) { return __builtin_convertvector((ma
 
 // ---- integers ----
 
+inline __m512i _mm512_cvtepu16_epi32(__m256i a) {
+  return (__m512i)__builtin_convertvector((made::SixteenShorts)a, made::Words);
+}
 inline __m512i _mm512_and_si512(__m512i a, __m512i b) { return a & b; }
 inline __m512i _mm512_add_epi32(__m512i a, __m512i b) {
   return (__m512i)((made::Words)a + (made::Words)b);
