@@ -63,7 +63,7 @@ class Reader:
 
     async def _read(self, client: httpx.AsyncClient, seed: int) -> str:
         lines: list[str] = []
-        asked = body("What is in the box?", seed=seed)
+        asked = body("What is in the box?", seed=seed, max_tokens=240)  # still when all are refused
         async with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
             async for line in answer.aiter_lines():
                 lines.append(line)
