@@ -190,6 +190,8 @@ def _try(wanted: Wanted, model: str, ask: Ask) -> None:
         ask("/completions", body, seconds=max(wanted.wait, SLOW))
     except LATER:
         raise
+    except UnknownRoute:  # an older one, which has chats only
+        return
     except ServeError as exc:
         raise StartError(f"--upstream-model {model!r} is not served: {exc}") from exc
 

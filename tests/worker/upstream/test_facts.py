@@ -156,6 +156,11 @@ def test_transformers_says_itself_whether_it_has_the_model() -> None:
     )
 
 
+def test_an_older_transformers_has_chats_only() -> None:
+    older = {**TRANSFORMERS, "completions": UnknownRoute("no /completions")}
+    assert look(Server(models=models("cat"), **older)).dialect == "transformers"
+
+
 def test_transformers_may_take_its_time_to_load_the_model() -> None:
     slow = {**TRANSFORMERS, "completions": [WorkerSilent("loading"), {}]}
     assert look(Server(models=models("cat"), **slow)).model == "cat"
