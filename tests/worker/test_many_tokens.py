@@ -15,7 +15,7 @@ from support.stepping import Stepped, own_rows, some_ids
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from danlu.adapters.kernels.decoder import Decoder, Tokens, decoder_for
+from danlu.adapters.kernels.decoder import Tokens, decoder_for
 from danlu.adapters.kernels.library import Library
 from danlu.adapters.kernels.linear import EVERY, use
 from danlu.worker.kv_cache import KvCache
@@ -153,7 +153,7 @@ def test_what_is_no_number_stays_with_its_text(
 class Wrong:
     """A decoder whose steps of many tokens are not right."""
 
-    def __init__(self, decoder: Decoder, few: int) -> None:
+    def __init__(self, decoder: Any, few: int) -> None:
         self._decoder, self._few, self.most = decoder, few, EVERY
 
     def run(self, tokens: Tokens) -> Tensor:
