@@ -20,7 +20,7 @@ def test_a_real_model_speaks(smollm2_dir: Path) -> None:
     question = {"role": "user", "content": "What is the capital of France?"}
     body = {"messages": [question], "temperature": 0, "max_new_tokens": 12, "echo": False}
     # On a card every shape is run before it is ready: few of them will do.
-    small = ("--context-length", "512", "--limit-worker-concurrency", "2")
+    small = ("--context-length", "128", "--limit-worker-concurrency", "2")
     with Program.ours("danlu.worker", "--model-path", str(smollm2_dir), *flags, *small) as program:
         program.wait_until_answers(url + "/health")
         program.wait_until_answers(url + "/ready")
