@@ -157,7 +157,7 @@ class Wrong:
         self._decoder, self._few, self.most = decoder, few, EVERY
 
     def run(self, tokens: Tokens) -> Tensor:
-        found = self._decoder.run(tokens)
+        found: Tensor = self._decoder.run(tokens)
         return -found if len(tokens.ids) > self._few else found
 
 
