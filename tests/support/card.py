@@ -36,6 +36,11 @@ def examples(count: int) -> int:
     return count if card() == HOST else count // SHARE_THERE
 
 
+def manners(of_the_host: T, of_a_card: T) -> list[T]:
+    """Both are tried on the host, which stands in for a card; a card itself knows only its own."""
+    return [of_the_host, of_a_card] if card() == HOST else [of_a_card]
+
+
 def loading(work: Callable[[], T]) -> T:
     """The result of `work`, done on a thread that is bound to the card, as a worker loads."""
     bind = device_named(card()).bind_thread

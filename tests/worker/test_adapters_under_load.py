@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.card import loading
+from support.card import loading, manners
 from support.devices import FakeDevice
 from support.glm import CONTEXT, glm_loaded, glm_model
 from support.processes import wait_for
@@ -37,6 +37,7 @@ from danlu.worker.suitability import fitted
 pytestmark = pytest.mark.slow
 
 NAME = "tiny"
+KINDS = manners("host", "card")
 LINEARS = (("self_attn.q_proj", 32, 32), ("mlp.gate_up_proj", 96, 32), ("mlp.down_proj", 32, 48))
 
 
@@ -50,9 +51,9 @@ def a_lora(directory: Path, rank: int = 4) -> Path:
     return lora_files(directory, tensors, r=rank, lora_alpha=rank)
 
 
-@pytest.fixture(params=[False, True], ids=["host", "card"])
+@pytest.fixture(params=KINDS)
 def engine(request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
-    engine = serving(FakeDevice(like_a_card=request.param))
+    engine = serving(FakeDevice(like_a_card=request.param == "card"))
     yield engine
     engine.close()
 
@@ -103,16 +104,16 @@ def test_everyone_is_answered_as_alone_whoever_else_is_answered(
         assert [text(box) for box in boxes] == alone * 2
 
 
-@pytest.mark.parametrize("card", [False, True], ids=["host", "card"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_everyone_is_answered_as_alone_whoever_guesses(
-    caplog: pytest.LogCaptureFixture, tmp_path: Path, card: bool
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, kind: str
 ) -> None:
     """Three words are all that may be said, so that answers repeat themselves."""
     caplog.set_level("INFO", "danlu.worker.running")
     few = {str(token): 60.0 for token in (70, 80, 90)}
     texts = []
     for lookahead in (0, 8):
-        engine = serving(FakeDevice(like_a_card=card), lookahead)
+        engine = serving(FakeDevice(like_a_card=kind == "card"), lookahead)
         manual_seed(1)
         engine.adapters.load("one", a_lora(tmp_path / f"one{lookahead}")).result()
         engine.adapters.load("two", a_lora(tmp_path / f"two{lookahead}", rank=7)).result()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support.card import loading
+from support.card import loading, manners
 from support.devices import FakeDevice
 from support.processes import wait_for
 from support.stage import SOON, Make, Stage, batching_engine, thread_engine, working_ahead
@@ -81,7 +81,7 @@ def poison(stage: Stage) -> None:
     loading(lambda: weight[POISON].fill_(float("nan")))
 
 
-@pytest.fixture(params=[batching_engine, working_ahead])
+@pytest.fixture(params=manners(batching_engine, working_ahead))
 def make(request: pytest.FixtureRequest) -> Make:
     make: Make = request.param
     return make

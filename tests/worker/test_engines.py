@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.card import card, loading
+from support.card import card, loading, manners
 from support.processes import wait_for
 from support.stage import SOON, Make, Stage, batching_engine, thread_engine, working_ahead
 from transformers import PreTrainedModel
@@ -61,7 +61,7 @@ def spoiled(stage: Stage, words: str | None = None) -> Iterator[None]:
             hook.remove()
 
 
-@pytest.fixture(params=[thread_engine, batching_engine, working_ahead])
+@pytest.fixture(params=[thread_engine, *manners(batching_engine, working_ahead)])
 def make(request: pytest.FixtureRequest) -> Make:
     make: Make = request.param
     return make

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from support.card import loading
+from support.card import loading, manners
 from support.stage import (
     Make,
     Stage,
@@ -38,7 +38,7 @@ AB = Structure(regex="(ab|cd){20}")
 HELD: dict[str, Any] = {**GREEDY, "ignore_eos": False, "min_tokens": 9}
 
 
-@pytest.fixture(params=[guessing, guessing_on_a_card])
+@pytest.fixture(params=manners(guessing, guessing_on_a_card))
 def make(request: pytest.FixtureRequest) -> Make:
     make: Make = request.param
     return make

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.card import examples
 from support.devices import FakeDevice
 from support.glm import glm_loaded
 from support.tiny import END, tiny_loaded
@@ -68,8 +69,8 @@ def follows(text: str) -> bool:
 def test_what_a_model_says_follows_the_schema_greedy_and_sampled(name: str) -> None:
     wanted = {"structured_outputs": {"json": SCHEMA}}
     ways = [{"temperature": 0.0}, {"temperature": 0.0, "repetition_penalty": 1.3}]
-    ways += [{"seed": seed, "temperature": 1.5} for seed in range(40)]
-    ways += [{"seed": seed, "top_k": 3, "presence_penalty": 1.0} for seed in range(10)]
+    ways += [{"seed": seed, "temperature": 1.5} for seed in range(examples(40))]
+    ways += [{"seed": seed, "top_k": 3, "presence_penalty": 1.0} for seed in range(examples(10))]
     for pieces in answers(name, *({**wanted, **way} for way in ways)):
         assert follows(text_of(pieces)), text_of(pieces)
         assert pieces[-1].finish_reason == "stop"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import torch
 from npusim.machine import State, Thread, here
+from support.processes import START
 from support.workers import MODEL, client_of, frames_in
 
 from danlu.worker.app import build_app
@@ -22,7 +23,7 @@ from danlu.worker.settings import WorkerSettings
 
 T = TypeVar("T")
 
-SOON = 60.0  # seconds
+SOON = START  # beside another busy process nothing is sooner
 QUESTION = "What is in the box? A cat is in the box, and two dogs."
 STREAM = "/worker_generate_stream"
 
