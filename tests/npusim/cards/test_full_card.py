@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def body(text: str, **more: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": [{"role": "user", "content": text}], **asked}
 
 
-async def contents(client: httpx.AsyncClient, seed: int, **more: Any) -> AsyncIterator[str]:
+async def contents(client: httpx.AsyncClient, seed: int, **more: Any) -> AsyncGenerator[str, None]:
     """What a streamed answer says, piece by piece."""
     asked = body("What is in the box?", seed=seed, **more)
     async with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
