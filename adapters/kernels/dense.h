@@ -33,12 +33,12 @@ struct Product {
   }
 };
 
-// M rows of x with N of the weight; meanwhile the row at `next` is fetched.
-template <int M, int N, class Format, class Out>
+// M rows of x with N of the weight; meanwhile those at `next` are fetched, NEXT of them.
+template <int M, int N, int NEXT, class Format, class Out>
 inline void tile(const Product<Format, Out>& p, const typename Format::Number* next) {
   typename Format::Sum sums[M][N] = {};
   for (int64_t column = 0; column < p.k; column += Format::STEP) {
-    __builtin_prefetch(next + column);
+    for (int j = 0; j < NEXT; j++) __builtin_prefetch(next + j * p.k + column);
 #pragma GCC unroll 8
     for (int64_t number = 0; number < Format::PARTS; number++) {
       typename Format::Part xs[M];
@@ -68,19 +68,24 @@ inline void tile(const Product<Format, Out>& p, const typename Format::Number* n
   }
 }
 
-// All rows of x with N of the weight. Of the next N each tile fetches one. The last two tiles share
-// what is left, since one row alone is slow.
+// All rows of x with N of the weight. Of the next N each tile fetches one, and a single tile all. The
+// last two tiles share what is left, since one row alone is slow.
 template <int N, class Format, class Out>
 inline void band(const Product<Format, Out>& p) {
+  switch (p.m) {
+    case 3: return tile<3, N, N>(p, p.w + N * p.k);
+    case 2: return tile<2, N, N>(p, p.w + N * p.k);
+    case 1: return tile<1, N, N>(p, p.w + N * p.k);
+  }
   for (int64_t row = 0, tiles = 0; row < p.m; tiles++) {
     const typename Format::Number* next = p.w + (N + tiles % N) * p.k;
     const int64_t left = p.m - row;
     const int64_t rows = left == TILE_M + 1 ? 2 : left < TILE_M ? left : TILE_M;
     switch (rows) {
-      case 4: tile<TILE_M, N>(p.below(row), next); break;
-      case 3: tile<3, N>(p.below(row), next); break;
-      case 2: tile<2, N>(p.below(row), next); break;
-      case 1: tile<1, N>(p.below(row), next); break;
+      case 4: tile<TILE_M, N, 1>(p.below(row), next); break;
+      case 3: tile<3, N, 1>(p.below(row), next); break;
+      case 2: tile<2, N, 1>(p.below(row), next); break;
+      case 1: tile<1, N, 1>(p.below(row), next); break;
     }
     row += rows;
   }

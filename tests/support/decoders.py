@@ -28,14 +28,20 @@ SIZES: dict[str, Any] = {
     "eos_token_id": None,
     "pad_token_id": 0,
 }
-KINDS: dict[str, Callable[..., Any]] = {
+KINDS: dict[str, Callable[..., Any]] = {  # one to five heads share their keys
     "llama": lambda **more: LlamaConfig(**SIZES | more),
     "llama with biases": lambda **more: LlamaConfig(
         **SIZES | more, attention_bias=True, mlp_bias=True
     ),
-    "mistral": lambda **more: MistralConfig(**SIZES | more, sliding_window=None, head_dim=48),
-    "qwen2": lambda **more: Qwen2Config(**SIZES | more, tie_word_embeddings=True),
-    "qwen3": lambda **more: Qwen3Config(**SIZES | more, head_dim=128),
+    "mistral": lambda **more: MistralConfig(
+        **SIZES | {"num_attention_heads": 6} | more, sliding_window=None, head_dim=48
+    ),
+    "qwen2": lambda **more: Qwen2Config(
+        **SIZES | {"num_key_value_heads": 4} | more, tie_word_embeddings=True
+    ),
+    "qwen3": lambda **more: Qwen3Config(
+        **SIZES | {"num_attention_heads": 5, "num_key_value_heads": 1} | more, head_dim=128
+    ),
     "glm": lambda **more: GlmConfig(**SIZES | more, head_dim=32, attention_bias=True),
 }
 

@@ -94,9 +94,11 @@ def test_what_is_no_number_makes_its_own_row_none(kernel: Kernel, wrong: float) 
     assert found[2].isnan().all() and found[[0, 1, 3, 4]].isfinite().all()
 
 
-def test_a_row_of_nothing_gives_nothing(kernel: Kernel) -> None:
+@pytest.mark.parametrize("nothing", [0.0, 1e-36, 1e-40])
+def test_a_row_of_nothing_or_next_to_it_gives_nothing(kernel: Kernel, nothing: float) -> None:
+    """A next to nothing is one whose unit has no number to divide by."""
     packed = kernel.pack(rounded(random(N, K), kernel.bits, BFLOAT16), BFLOAT16)
-    assert kernel.multiply(torch.zeros(1, K, dtype=BFLOAT16), packed).abs().max() == 0
+    assert kernel.multiply(torch.full((1, K), nothing, dtype=BFLOAT16), packed).abs().max() == 0
 
 
 @pytest.mark.parametrize(
