@@ -14,7 +14,7 @@ from .runner import Runner
 from .scheduler import Chunk, Plan
 from .sequence import Sequence
 from .shapes import Shapes
-from .suitability import CLOSE, CLOSE_IN_HALF
+from .suitability import CLOSE, CLOSE_IN_HALF, distance
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,11 @@ def trusted(
 
 
 def _apart(one: Runner, other: Runner, words: int, shapes: Shapes, most: int) -> float:
-    """The largest difference of a step's results, of their spread; NaN where there are none."""
+    """The largest distance of a step's results; NaN where they are none."""
     pairs = [(one.run(plan).due, other.run(plan).due) for plan in _plans(words, shapes)]
     if min(LONG, shapes.length) <= most:
         pairs.append(_long(one, words, shapes))
-    spreads = [(mine.float() - own.float()).std() / own.float().std() for mine, own in pairs]
-    return float(torch.stack(spreads).max())
+    return float(torch.tensor([distance(*pair) for pair in pairs]).max())  # Python's passes over NaN
 
 
 def _plans(words: int, shapes: Shapes) -> Iterator[Plan]:

@@ -38,7 +38,7 @@ from transformers import (
 
 from danlu.worker.attention import NAME
 from danlu.worker.kv_cache import LayerShape
-from danlu.worker.suitability import fitted
+from danlu.worker.suitability import distance, fitted
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bound")]
 CONTEXT = 128
@@ -248,6 +248,21 @@ def test_results_that_are_no_numbers_are_no_proof() -> None:
         fitted(on_card(model), CONTEXT).reason == "its results would differ by nan of their spread"
     )
     assert model.config._attn_implementation == attention
+
+
+def test_what_is_added_to_a_whole_row_is_no_distance() -> None:
+    """As half precision does to SmolLM2, by a third of a row's spread."""
+    expected = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    assert distance(expected + torch.tensor([[1.0], [0.0], [-2.0]]), expected) < 1e-5
+
+
+def test_the_row_that_differs_most_is_the_distance() -> None:
+    expected = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    found = expected.clone()
+    found[1] *= 1.5
+    assert distance(found, expected) == pytest.approx(0.5)
+    found[2, 7] = float("nan")
+    assert distance(found, expected) != distance(found, expected)
 
 
 def test_the_layers_shapes_are_those_of_their_keys() -> None:

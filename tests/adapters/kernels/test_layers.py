@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from danlu.adapters.kernels.layers import INT8, Misfit, Parts, parts_of
+from danlu.adapters.kernels.layers import DENSE, INT8, Misfit, Parts, parts_of
 from danlu.adapters.kernels.library import Library
 from danlu.adapters.kernels.linear import use
 from danlu.adapters.models.weight_only.kernel import kernel_for
@@ -57,9 +57,9 @@ def test_halves_of_a_packed_layer_are_its_halves_packed(own_library: Library, bi
 
 def test_halves_of_a_dense_layer_are_its_own_rows(own_library: Library) -> None:
     layer = a_layer(10)
-    model, before = nn.Sequential(layer), part(layer, slice(5, 10))
-    use(own_library, model)
-    whole = parts_of(model[0])
+    before = part(layer, slice(5, 10))
+    use(own_library, nn.Sequential(layer))
+    whole = parts_of(layer)
     assert whole is not None
     first, second = whole.halves()
     assert first.weight.data_ptr() == whole.weight.data_ptr()
@@ -67,7 +67,7 @@ def test_halves_of_a_dense_layer_are_its_own_rows(own_library: Library) -> None:
     assert second.bias is not None and torch.equal(second.bias, before.bias)
 
 
-@pytest.mark.parametrize(("kind", "outputs"), [(INT8, 80), (0, 7)])
+@pytest.mark.parametrize(("kind", "outputs"), [(INT8, 80), (DENSE, 7)])
 def test_outputs_that_lie_side_by_side_are_not_parted(
     own_library: Library, kind: int, outputs: int
 ) -> None:
