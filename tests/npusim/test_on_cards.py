@@ -34,7 +34,6 @@ IN_ONE_PROCESS = (
     "test_worker.py",
     "test_chat.py",
     "test_faults.py",
-    "test_recording.py",
 )
 # What shows that a test file of the worker's uses a device, and that it takes the one it is given.
 USES = re.compile(
@@ -78,6 +77,8 @@ RUNS = {
     "two ranks, CANN 8.2": Run(CANN_8_2, of_cards("test_collectives.py")),
     "two ranks, CANN 8.3": Run(CANN_8_3, of_cards("test_collectives.py")),
     "fine-tuning, CANN 8.2": Run(CANN_8_2, of_cards("test_training.py")),
+    "recordings, CANN 8.2": Run(CANN_8_2, of_cards("test_recording.py")),
+    "recordings, CANN 8.3": Run(CANN_8_3, of_cards("test_recording.py")),
     "Ascend 310P3": Run(OLD, of_cards("test_310p.py")),
     # In two parts each, because a slow machine takes ten minutes for the whole.
     "the worker on card 1, CANN 8.2, part 1": Run(CANN_8_2, of_the_worker()[::2], 1),
