@@ -80,8 +80,8 @@ class NPU:
         self._npu.empty_cache()
 
     def recorder(self) -> Recorder | None:
-        """torch_npu has graphs from 7.1 on, and CANN records on A2 and later: those that compute
-        with bfloat16, too."""
+        """Older versions of torch_npu have no graphs, and CANN records on A2 and later only, which
+        are those that compute with bfloat16."""
         if not hasattr(self._npu, "NPUGraph") or not self.bfloat16:
             return None
         return GraphRecorder(self._npu, self._npu.NPUGraph)

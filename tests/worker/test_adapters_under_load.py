@@ -53,7 +53,8 @@ def a_lora(directory: Path, rank: int = 4) -> Path:
 
 @pytest.fixture(params=KINDS)
 def engine(request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
-    engine = serving(FakeDevice(like_a_card=request.param == "card"))
+    card = request.param == "card"
+    engine = serving(FakeDevice(like_a_card=card, records=card))
     yield engine
     engine.close()
 
@@ -113,7 +114,8 @@ def test_everyone_is_answered_as_alone_whoever_guesses(
     few = {str(token): 60.0 for token in (70, 80, 90)}
     texts = []
     for lookahead in (0, 8):
-        engine = serving(FakeDevice(like_a_card=kind == "card"), lookahead)
+        card = kind == "card"
+        engine = serving(FakeDevice(like_a_card=card, records=card), lookahead)
         manual_seed(1)
         engine.adapters.load("one", a_lora(tmp_path / f"one{lookahead}")).result()
         engine.adapters.load("two", a_lora(tmp_path / f"two{lookahead}", rank=7)).result()
