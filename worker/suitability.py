@@ -18,8 +18,8 @@ from .attention import plug_in
 from .kv_cache import LayerShape
 
 LOOK = 12  # tokens of each of the trial's two texts
-# How far apart results may be, as `distance` has it. Rounding in half precision alone makes it 0.1 now
-# and then; what is computed in another way is off by more than half.
+# How far apart results may be, as `distance` has it. Rounding in half precision alone makes it 0.1
+# now and then; what is computed in another way is off by more than half.
 CLOSE, CLOSE_IN_HALF = 1e-3, 0.3
 # Rotations that depend on how long the longest text of the batch is.
 MOVING_ROPES = {"dynamic", "longrope"}

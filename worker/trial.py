@@ -48,7 +48,8 @@ def _apart(one: Runner, other: Runner, words: int, shapes: Shapes, most: int) ->
     pairs = [(one.run(plan).due, other.run(plan).due) for plan in _plans(words, shapes)]
     if min(LONG, shapes.length) <= most:
         pairs.append(_long(one, words, shapes))
-    return float(torch.tensor([distance(*pair) for pair in pairs]).max())  # Python's passes over NaN
+    found = [distance(*pair) for pair in pairs]
+    return float(torch.tensor(found).max())  # Python's own passes over a NaN
 
 
 def _plans(words: int, shapes: Shapes) -> Iterator[Plan]:
