@@ -451,6 +451,15 @@ def test_a_conversation_too_long_for_an_upstream_that_counts_none_is_its_own_to_
         pieces(engine, messages=long)
 
 
+def test_the_answers_to_one_request_differ_though_its_upstream_has_a_seed() -> None:
+    with an_engine("danlu", seed=7) as (engine, _):
+        alone, *others = (text(engine, choice=choice) for choice in range(4))
+        assert alone == "7 " + "".join(TEXTS)
+        assert len({alone, *others}) == 4
+        given = [text(engine, choice=choice, seed=20 + choice) for choice in range(2)]
+        assert given == ["20 " + "".join(TEXTS), "21 " + "".join(TEXTS)]
+
+
 def test_a_seed_for_all_needs_an_upstream_that_knows_seeds() -> None:
     with an_engine(settings={"seed": 4}) as (engine, fake):
         text(engine)
