@@ -15,6 +15,8 @@ def seats(settings: UpSettings) -> tuple[Seat, ...]:
 
     The first worker has --worker-port, the others the next free ports above it.
     """
+    if settings.upstream_url:
+        _check_no_cards(settings)
     cards = cards_of(settings.gpus, settings.num_gpus)
     if not cards:
         return (Seat("worker", settings.worker_port),)
@@ -24,6 +26,15 @@ def seats(settings: UpSettings) -> tuple[Seat, ...]:
         Seat(name, port, ("--gpus", str(card)))
         for name, port, card in zip(names, ports, cards, strict=True)
     )
+
+
+def _check_no_cards(settings: UpSettings) -> None:
+    for flag, value in (("--gpus", settings.gpus), ("--num-gpus", settings.num_gpus)):
+        if value:
+            raise StartError(
+                f"{flag} {value} is not honoured with --upstream-url: the upstream has the model, "
+                "and cards of its own; leave it out"
+            )
 
 
 def cards_of(gpus: str, count: int | None) -> tuple[int, ...]:

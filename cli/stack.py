@@ -27,7 +27,8 @@ class UpSettings:
     )
     upstream_url: str = knob(
         "",
-        "in place of a model: an OpenAI-compatible server that runs already, http://host:port/v1",
+        "in place of a model: an OpenAI-compatible server that runs already, http://host:port/v1; "
+        "the worker's --upstream-model, --upstream-key-file and others can stand beside it",
     )
     host: str = knob("0.0.0.0", "address of the web page; 127.0.0.1 keeps it to this machine")
     port: int = knob(7860, "port of the web page", low=0, high=65535)

@@ -11,7 +11,7 @@ from ..adapters.host import logs
 from ..adapters.host.http import Http
 from ..adapters.host.program import run
 from ..adapters.host.serving import Listener, Tls, bind, serve, tls_from
-from .addresses import Place
+from .addresses import BoundAddress
 from .api.app import build_api
 from .app import build_app
 from .dispatch import POLICIES
@@ -46,14 +46,14 @@ async def _serve(
     """One registry, one clock and one HTTP client for both planes, until a stop signal."""
     clock = time.monotonic
     registry = Registry(settings.heart_beat_expiration, POLICIES[settings.dispatch_method])
-    api = None if api_sock is None else Place.of(settings.api_host, api_sock, tls)
+    api = None if api_sock is None else BoundAddress.of(settings.api_host, api_sock, tls)
     async with Http() as http:
         app = build_app(settings, registry, http, api=api, clock=clock)
         listeners = [Listener(app, sock, tls)]
         if api_sock is not None:
             backend = LocalBackend(registry, clock)
             listeners.append(Listener(build_api(settings.api(), backend, http), api_sock, tls))
-        log.info("listening address=%s", Place.of(settings.host, sock, tls).url)
+        log.info("listening address=%s", BoundAddress.of(settings.host, sock, tls).url)
         log.info("API address=%s", api.url if api else "none")
         await serve(listeners, grace=settings.drain_seconds)
 

@@ -27,7 +27,7 @@ def checked_address(worker_name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BoundAddress:
     """An address that is listened on."""
 
     host: str

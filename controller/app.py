@@ -14,7 +14,7 @@ from ..adapters.host.answers import error_handlers, read_object
 from ..adapters.host.http import Http
 from ..adapters.wire.fastchat import Departure, HeartBeat, ModelBody, Registration
 from ..adapters.wire.parsing import parse
-from .addresses import Place, address_in, checked_address
+from .addresses import BoundAddress, address_in, checked_address
 from .registry import Registry
 from .relay import Relay
 from .repeat import repeated
@@ -31,7 +31,7 @@ def build_app(
     registry: Registry,
     http: Http,
     *,
-    api: Place | None = None,
+    api: BoundAddress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Starlette:
     """The app around `registry`. `http` must be open while the app is used; `api` is where the API
@@ -81,7 +81,7 @@ class Desk:
         registry: Registry,
         rounds: Rounds,
         relay: Relay,
-        api: Place | None,
+        api: BoundAddress | None,
         clock: Callable[[], float],
     ) -> None:
         self._registry, self._rounds, self._relay = registry, rounds, relay

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 # Rows up to which the library is faster than torch, by the bytes of the processor's vectors:
 # `python -m benchmarks.few_rows`. Those of 16 were measured beside a torch that had 64.
-FEW = {
+MOST_ROWS = {
     64: {torch.float32: 32, torch.bfloat16: 64},
     32: {torch.float32: 24},
     16: {torch.float32: 4},
@@ -63,7 +63,7 @@ def most_rows(library: Library, dtype: torch.dtype) -> int:
     """How many are few; 0 for a format that it does not know."""
     if dtype is torch.bfloat16 and not library.bfloat16:
         return EVERY
-    return FEW[library.vector].get(dtype, 0)
+    return MOST_ROWS[library.vector].get(dtype, 0)
 
 
 def takes(library: Library, weight: Tensor) -> bool:

@@ -10,7 +10,7 @@ from ...adapters.host import logs
 from ...adapters.host.http import Http
 from ...adapters.host.program import run
 from ...adapters.host.serving import Listener, Tls, bind, serve, tls_from
-from ..addresses import Place
+from ..addresses import BoundAddress
 from .app import build_api
 from .remote_backend import RemoteBackend
 from .settings import PROG, ApiSettings, api_settings
@@ -36,8 +36,8 @@ async def _serve(settings: ApiSettings, sock: socket.socket, tls: Tls | None) ->
     async with Http() as http:
         backend = RemoteBackend(http, settings.controller_address)
         listener = Listener(build_api(settings, backend, http), sock, tls)
-        place = Place.of(settings.host, sock, tls)
-        log.info("listening address=%s controller=%s", place.url, settings.controller_address)
+        bound = BoundAddress.of(settings.host, sock, tls)
+        log.info("listening address=%s controller=%s", bound.url, settings.controller_address)
         await serve([listener], grace=settings.drain_seconds)
 
 

@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,11 @@ def test_further_workers_take_the_next_free_ports() -> None:
 def test_ports_end_somewhere() -> None:
     with pytest.raises(StartError, match="^--worker-port 65535 has too few free ports above it$"):
         seats(replace(ANY, gpus="0,1", worker_port=65535))
+
+
+@pytest.mark.parametrize("flags", [{"gpus": "0"}, {"num_gpus": 1}, {"num_gpus": 2}])
+def test_an_upstream_has_cards_of_its_own(flags: dict[str, Any]) -> None:
+    settings = replace(ANY, model_path="", upstream_url="http://up/v1", **flags)
+    (flag,) = (f"--{name.replace('_', '-')} {value}" for name, value in flags.items())
+    with pytest.raises(StartError, match=f"^{flag} is not honoured with --upstream-url"):
+        seats(settings)

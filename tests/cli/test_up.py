@@ -129,13 +129,16 @@ def test_the_tiny_chatglm2_is_served_as_it_was_trained(ports: Ports, chatglm2_di
 
 
 def test_an_upstream_is_served_with_page_and_api(ports: Ports) -> None:
-    with an_upstream() as (url, _):
+    """By flags of the worker's own: which of its models, and what clients know it by."""
+    with an_upstream(models=("dog-7b", MODEL)) as (url, fake):
         flags = ("up", "--upstream-url", url, *HOSTS, *ports.flags())
-        with Program.ours("danlu.cli", *flags) as up:
-            up.wait_until(lambda: f"{MODEL} is served" in up.output, "the stack is served")
-            body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+        which = ("--upstream-model", MODEL, "--model-names", "tiger")
+        with Program.ours("danlu.cli", *flags, *which) as up:
+            up.wait_until(lambda: "tiger is served" in up.output, "the stack is served")
+            body = {"model": "tiger", "messages": [{"role": "user", "content": "Hi"}]}
             answer = httpx.post(f"http://127.0.0.1:{ports.api}/v1/chat/completions", json=body)
             assert answer.json()["choices"][0]["message"]["content"] == "".join(TEXTS)
+        assert fake.last("/chat/completions")["model"] == MODEL
 
 
 def test_a_taken_port_is_one_sentence_before_anything_starts(ports: Ports) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from danlu.adapters.errors import BadRequest
-from danlu.controller.addresses import Place, address_in, checked_address
+from danlu.controller.addresses import BoundAddress, address_in, checked_address
 
 
 def test_a_slash_at_the_end_makes_no_other_worker() -> None:
@@ -34,10 +34,12 @@ def test_what_nobody_could_call_is_refused_with_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
 def test_a_wildcard_is_where_the_asker_found_us(wildcard: str) -> None:
-    place = Place(wildcard, 8000)
-    assert place.seen_by("furnace.lan") == "http://furnace.lan:8000"
-    assert place.seen_by("::1") == place.seen_by("[::1]") == "http://[::1]:8000"
+    bound = BoundAddress(wildcard, 8000)
+    assert bound.seen_by("furnace.lan") == "http://furnace.lan:8000"
+    assert bound.seen_by("::1") == bound.seen_by("[::1]") == "http://[::1]:8000"
 
 
 def test_any_other_host_is_as_it_was_bound() -> None:
-    assert Place("localhost", 8000, tls=True).seen_by("furnace.lan") == "https://localhost:8000"
+    assert (
+        BoundAddress("localhost", 8000, tls=True).seen_by("furnace.lan") == "https://localhost:8000"
+    )

@@ -7,7 +7,7 @@ import pytest
 from support.registry_plane import Plane, a_plane, listening, until
 from support.toy_worker import HANG, ToyWorker
 
-from danlu.controller.addresses import Place
+from danlu.controller.addresses import BoundAddress
 
 STATUS = {"model_names": ["m"], "speed": 1, "queue_length": 0}
 WHO = {"worker_name": "http://w", "check_heart_beat": True, "worker_status": STATUS}
@@ -138,7 +138,7 @@ async def test_unknown_routes_and_methods_are_refused_as_fastchat_does(plane: Pl
 
 @pytest.mark.anyio
 async def test_the_api_is_where_the_asker_can_reach_it() -> None:
-    async with a_plane(api=Place("0.0.0.0", 8000)) as plane:
+    async with a_plane(api=BoundAddress("0.0.0.0", 8000)) as plane:
         headers = {"Host": "furnace.lan:21001"}
         answer = await plane.client.post("/get_api_address", headers=headers)
         assert answer.json() == {"address": "http://furnace.lan:8000"}

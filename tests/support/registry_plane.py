@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from danlu.adapters.host.http import Http
 from danlu.adapters.host.serving import bind
-from danlu.controller.addresses import Place
+from danlu.controller.addresses import BoundAddress
 from danlu.controller.app import build_app
 from danlu.controller.dispatch import POLICIES
 from danlu.controller.registry import Registry
@@ -70,7 +70,7 @@ class Plane:
 
 
 @asynccontextmanager
-async def a_plane(api: Place | None = None, **settings: Any) -> AsyncIterator[Plane]:
+async def a_plane(api: BoundAddress | None = None, **settings: Any) -> AsyncIterator[Plane]:
     """A controller without its background tasks; `settings` are fields of ControllerSettings."""
     chosen, clock = ControllerSettings(**settings), Clock()
     registry = Registry(chosen.heart_beat_expiration, POLICIES[chosen.dispatch_method])

@@ -71,6 +71,7 @@ class FakeUpstream:
     models: Sequence[str] = (MODEL,)
     context: int = 100
     finish: str | None = "stop"
+    seed: int | None = None  # its own; an answer's first word is then the seed that it comes of
     refuse: Response | None = None  # what every generation is answered with
     counting: float = math.inf  # how often it counts
     mute: bool = False  # whether it ends streams without a word
@@ -216,7 +217,7 @@ class FakeUpstream:
             yield event(choice={"delta": {"role": "assistant", "content": ""}})
         if body.get("echo"):
             yield event(choice={"text": body["prompt"], **_scores(body, chat, "<prompt>")})
-        for step in self.script:
+        for step in self._words(body):
             if isinstance(step, threading.Event):
                 await anyio.to_thread.run_sync(step.wait, 30, abandon_on_cancel=True)
             elif isinstance(step, Break):
@@ -246,6 +247,11 @@ class FakeUpstream:
                 + b"\n\n"
             )
         yield b"data: [DONE]\n\n"
+
+    def _words(self, body: Any) -> Sequence[Step]:
+        if self.seed is None:
+            return self.script
+        return (f"{body.get('seed', self.seed)} ", *self.script)
 
 
 def event(choice: dict[str, Any], **more: Any) -> bytes:

@@ -226,7 +226,7 @@ def test_an_adapter_without_room_on_the_device_changes_nothing(
             raise RuntimeError("NPU out of memory")
 
     with pytest.raises(OutOfMemory):
-        engine._change(Adapter("one"), Lora(Full())).result()
+        engine._inbox.change(Adapter("one"), Lora(Full())).result()
     assert hooks(engine) == 0 and text(begun(engine))
 
 
@@ -235,7 +235,9 @@ def test_an_adapter_with_weights_that_are_no_numbers_is_refused(
 ) -> None:
     pair = Pair(ones(4, 32), full((32, 4), float("inf")))
     with pytest.raises(BadRequest, match="weights that are no numbers in torch.float32"):
-        engine._change(Adapter("bad"), Lora({"model.layers.0.self_attn.q_proj": pair})).result()
+        engine._inbox.change(
+            Adapter("bad"), Lora({"model.layers.0.self_attn.q_proj": pair})
+        ).result()
     assert hooks(engine) == 0 and text(begun(engine))
 
 

@@ -13,6 +13,7 @@ from ..stops import Stops
 from .asking import UpstreamJob
 from .faults import in_the_stream
 from .logprobs import LogprobReader
+from .redaction import Redaction
 
 DONE = "[DONE]"
 ENDS: dict[str, FinishReason] = {"stop": "stop", "eos_token": "stop", "length": "length"}
@@ -26,7 +27,10 @@ class Answer:
     counts as one token, and the prompt as `prompt_tokens`. `counted` says otherwise of the text.
     """
 
-    def __init__(self, job: UpstreamJob, prompt_tokens: int = 0) -> None:
+    def __init__(
+        self, job: UpstreamJob, prompt_tokens: int = 0, redaction: Redaction | None = None
+    ) -> None:
+        self._redaction = redaction or Redaction()
         self._pending = job.echo
         self._stops = Stops(job.stop)
         self._events = 0
@@ -45,7 +49,7 @@ class Answer:
         if data.strip() == DONE:
             self.done = True
             return None
-        event = _object(data)
+        event = _object(data, self._redaction)
         try:
             self._count(event.get("usage"))
             choices = event.get("choices") or [{}]
@@ -130,14 +134,14 @@ def _usage(prompt: int, completion: int) -> Usage:
     )
 
 
-def _object(data: str) -> dict[str, Any]:
+def _object(data: str, redaction: Redaction) -> dict[str, Any]:
     try:
         event = json.loads(data)
     except (ValueError, RecursionError) as exc:
         raise _unreadable(data) from exc
     if not isinstance(event, dict):
         raise _unreadable(data)
-    error = in_the_stream(event)
+    error = in_the_stream(event, redaction)
     if error is not None:
         raise error
     return event

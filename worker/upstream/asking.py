@@ -1,10 +1,13 @@
 """A generation body in an upstream's own words, or the sentence that names what it has no word for.
 
-Pure: knows dialects, asks nobody. What asks for nothing is said, too, where the upstream has a word
-for it: servers take the defaults of the model's directory, or their own, for what is left out.
+Pure, chance as an argument: knows dialects, asks nobody. What asks for nothing is said, too, where
+the upstream has a word for it: servers take the defaults of the model's directory, or their own,
+for what is left out.
 """
 
 import json
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +48,11 @@ ALWAYS = frozenset(  # fields that every upstream honours, or that we do for it
 )
 OVERHEAD = 256  # tokens that a chat template may write beside the messages, a default system text
 TURN = 16  # tokens that it may write around one message
+SEEDS = 2**31  # llama.cpp's are of 32 bits, and its last one stands for none
+
+
+def a_seed() -> int:
+    return secrets.randbelow(SEEDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Asking:
     """Makes jobs for one model of one upstream, of `context` tokens. Read by any thread.
 
     With `conversation`, a template in wire form, messages are written by it; else by the upstream.
+    Of the answers to one request without a seed, answer i has `seed` + i, or one by `chance`.
     """
 
     model: str
@@ -81,6 +90,7 @@ class Asking:
     context: int
     conversation: dict[str, Any] | None = None
     seed: int | None = None
+    chance: Callable[[], int] = a_seed
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -161,8 +171,8 @@ class Asking:
             value = getattr(body, field)
             if field in SAID or value not in IDLE[field]:
                 said[name] = value.given if isinstance(value, Structure) else value
-        if known.knows("seed") and body.seed is None and self.seed is not None:
-            said["seed"] = self.seed + body.choice
+        if known.knows("seed") and (seed := self._seed(body)) is not None:
+            said["seed"] = seed
         if known.knows("top_k") and body.top_k == -1:
             said[known.names["top_k"]] = known.no_top_k
         if self.dialect == "llama.cpp" and any(getattr(body, f) not in IDLE[f] for f in PENALTIES):
@@ -174,6 +184,15 @@ class Asking:
         if self.dialect == "transformers":
             said |= _of_transformers(body)
         return _packed(said)
+
+    def _seed(self, body: GenerateBody) -> int | None:
+        """None leaves it to the upstream. That may have a seed of its own, by which each further
+        answer would be the first one again."""
+        if body.seed is not None:
+            return body.seed
+        if self.seed is not None:
+            return self.seed + body.choice
+        return self.chance() if body.choice else None
 
 
 def _of_transformers(body: GenerateBody) -> dict[str, Any]:

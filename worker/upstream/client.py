@@ -3,7 +3,8 @@
 import contextlib
 import json
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from ...adapters.errors import ServeError, UnknownRoute, WorkerLost, WorkerSilent
@@ -15,7 +16,8 @@ from .answers import Answer
 from .asking import UpstreamJob
 from .counting import guess, question, room_for, tokens_in
 from .dialects import DIALECTS
-from .faults import refusal
+from .faults import noted, refusal, unconnected
+from .redaction import Redaction
 
 BRIEF = 10.0  # seconds for a question that no model has to think about
 
@@ -23,11 +25,15 @@ BRIEF = 10.0  # seconds for a question that no model has to think about
 class Upstream:
     """One model at one server. Owned by the event loop of `http`; `silence` is in seconds.
 
-    `url` ends where OpenAI's paths begin, usually in /v1.
+    `url` ends where OpenAI's paths begin, usually in /v1. Its errors speak of it by `name`, and of
+    its address and the `key` not at all: see faults.
     """
 
-    def __init__(self, http: Http, url: str, silence: float) -> None:
+    def __init__(
+        self, http: Http, url: str, silence: float, *, name: str = "the upstream", key: str = ""
+    ) -> None:
         self._http, self.url, self._silence = http, url, silence
+        self._redaction = Redaction(name, url, key)
 
     async def ask(
         self, path: str, body: Any = None, *, root: bool = False, seconds: float = BRIEF
@@ -38,14 +44,14 @@ class Upstream:
         """
         url = (self.root if root else self.url) + path
         method = "GET" if body is None else "POST"
-        async with self._http.stream(
-            url, body, silence=seconds, total=seconds, method=method
-        ) as answer:
-            raw = await self._good(url, answer)
+        async with self._answer(url, body, silence=seconds, total=seconds, method=method) as answer:
+            raw = await self._whole(answer)
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as exc:
-            raise ServeError(f"{url} answered no JSON: {raw[:80]!r}") from exc
+            error = ServeError(f"{self._redaction.name} answered no JSON")
+            said = self._redaction.for_the_log(repr(raw[:80]))
+            raise noted(error, f"{url} answered no JSON: {said}") from exc
 
     @property
     def root(self) -> str:
@@ -59,11 +65,9 @@ class Upstream:
         limit, prompt_tokens = await self._limit(job, dialect, context)
         body = job.body if limit is None else {**job.body, "max_tokens": limit}
         url = self.url + job.path
-        async with self._http.stream(url, body, silence=self._silence) as response:
-            if response.status != 200:
-                await self._good(url, response)
-            answer, decoder = Answer(job, prompt_tokens), Decoder()
-            async for chunk in response.chunks():
+        async with self._answer(url, body, silence=self._silence) as response:
+            answer, decoder = Answer(job, prompt_tokens, self._redaction), Decoder()
+            async for chunk in self._chunks(response):
                 for data in decoder.feed(chunk):
                     if (piece := answer.feed(data)) is not None:
                         yield piece
@@ -130,11 +134,33 @@ class Upstream:
             return min(job.max_new_tokens, context), told
         return None if fills else room_for(job, count, context), told
 
-    async def _good(self, url: str, answer: HttpAnswer) -> bytes:
-        raw = await answer.read()
-        if answer.status != 200:
-            raise refusal(url, answer.status, raw, answer.headers.get("Retry-After"))
-        return raw
+    @asynccontextmanager
+    async def _answer(self, url: str, body: Any, **how: Any) -> AsyncIterator[HttpAnswer]:
+        """A good answer, while it arrives; raises a ServeError for any other."""
+        async with AsyncExitStack() as stack:
+            with self._told("cannot be reached"):
+                answer = await stack.enter_async_context(self._http.stream(url, body, **how))
+            if answer.status != 200:
+                raw, wait = await self._whole(answer), answer.headers.get("Retry-After")
+                raise refusal(url, answer.status, raw, wait, self._redaction)
+            yield answer
+
+    async def _whole(self, answer: HttpAnswer) -> bytes:
+        with self._told("broke the connection off"):
+            return await answer.read()
+
+    async def _chunks(self, answer: HttpAnswer) -> AsyncGenerator[bytes]:
+        with self._told("broke the connection off"):
+            async for chunk in answer.chunks():
+                yield chunk
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Errors of the connection, as clients may read them."""
+        try:
+            yield
+        except ServeError as exc:
+            raise unconnected(exc, what, self._redaction) from exc
 
 
 def _in_order(data: list[dict[str, Any]]) -> list[dict[str, Any]]:

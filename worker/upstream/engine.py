@@ -17,6 +17,7 @@ from .asking import Asking, UpstreamJob
 from .client import BRIEF, Upstream
 from .counting import estimate
 from .dialects import DIALECTS
+from .faults import notes
 from .line import Line
 
 T = TypeVar("T")
@@ -88,6 +89,9 @@ class UpstreamEngine:
             found = counted.result(2 * BRIEF)
         except (CancelledError, TimeoutError):
             raise self._closed() from None
+        except ServeError as exc:
+            _log(exc)
+            raise
         return estimate(text) if found is None else found
 
     def queue_length(self) -> int:
@@ -172,6 +176,8 @@ class UpstreamEngine:
         if done.cancelled():
             return self._closed()
         exc = done.exception()
+        if isinstance(exc, ServeError):
+            _log(exc)
         if exc is None or isinstance(exc, ServeError):
             return DeviceLost(self._loss) if exc is not None and self._loss else exc
         log.error("request failed", exc_info=exc)
@@ -181,6 +187,12 @@ class UpstreamEngine:
         if self._loss:
             return DeviceLost(self._loss)
         return stopping()
+
+
+def _log(error: ServeError) -> None:
+    """What is kept from the client."""
+    if notes(error):
+        log.warning("upstream failed: %s", notes(error))
 
 
 def _fail(promise: "Future[Embeddings]", error: ServeError) -> None:

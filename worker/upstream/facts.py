@@ -20,6 +20,7 @@ from ...adapters.errors import (
 )
 from ..loading import Progress
 from .dialects import DIALECTS, UNKNOWN, owned_by
+from .faults import notes
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def found(
             if _is_transformers(wanted, ask):
                 raise StartError(NAMELESS)
         except LATER as exc:
-            reason = str(exc)
+            reason = _told(exc)
         if clock() >= until:
             raise StartError(
                 f"the upstream {wanted.url} was not there within {wanted.wait:g} s: {reason}"
@@ -105,11 +106,13 @@ def _cards(wanted: Wanted, ask: Ask) -> list[dict[str, Any]]:
         raise
     except UnknownRoute as exc:
         raise StartError(
-            f"--upstream-url {wanted.url!r} has no /models: {exc}; most such addresses end in /v1"
+            f"--upstream-url {wanted.url!r} has no /models: {_told(exc)}; "
+            "most such addresses end in /v1"
         ) from exc
     except ServeError as exc:
-        advice = f"; {KEY}" if "key" in str(exc) else ""
-        raise StartError(f"--upstream-url {wanted.url!r} cannot be used: {exc}{advice}") from exc
+        told = _told(exc)
+        advice = f"; {KEY}" if "key" in told else ""
+        raise StartError(f"--upstream-url {wanted.url!r} cannot be used: {told}{advice}") from exc
     except (KeyError, TypeError) as exc:
         raise StartError(
             f"--upstream-url {wanted.url!r} is no OpenAI-compatible server: "
@@ -193,7 +196,7 @@ def _try(wanted: Wanted, model: str, ask: Ask) -> None:
     except UnknownRoute:  # an older one, which has chats only
         return
     except ServeError as exc:
-        raise StartError(f"--upstream-model {model!r} is not served: {exc}") from exc
+        raise StartError(f"--upstream-model {model!r} is not served: {_told(exc)}") from exc
 
 
 def _told_context(card: dict[str, Any], dialect: str, ask: Ask) -> int | None:
@@ -242,6 +245,11 @@ def _embeds(model: str, ask: Ask) -> bool:
         return isinstance(answer["data"][0]["embedding"][0], int | float)
     except (IndexError, KeyError, TypeError):  # llama-cpp-python may give a vector for each token
         return False
+
+
+def _told(exc: ServeError) -> str:
+    """Whoever starts the worker may know all of it."""
+    return notes(exc) or str(exc)
 
 
 def _perhaps(ask: Ask, path: str, body: Any = None, **how: Any) -> dict[str, Any] | None:

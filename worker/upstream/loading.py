@@ -46,7 +46,8 @@ def connected(
     """The engine in front of the upstream that is `wanted`, once that is there."""
     line = Line("upstream", {"Authorization": f"Bearer {key}"} if key else {})
     try:
-        upstream = Upstream(line.http, wanted.url, settings.upstream_silence)
+        silence = settings.upstream_silence
+        upstream = Upstream(line.http, wanted.url, silence, key=key)
 
         def ask(path: str, body: Any = None, **how: Any) -> Any:
             asked: Future[Any] = line.start(upstream.ask(path, body, **how))
@@ -61,8 +62,9 @@ def connected(
             embeddings=facts.embeddings,
             names=(name_of(facts.model),),
         )
+        name = f"the upstream of {(settings.names or card.names)[0]}"
         return UpstreamEngine(
-            upstream,
+            Upstream(line.http, wanted.url, silence, name=name, key=key),
             line,
             asking,
             card,

@@ -42,15 +42,15 @@ def load_chatglm(
     packed as they are where they fit into those of `packing`. Raises StartError for a model that is
     none of this family's, and for files that are damaged or do not belong together.
     """
-    place = Place(device, dtype, packing)
+    destination = Destination(device, dtype, packing)
     if is_original(config):
         of = described(config, generation, str(path / CONFIG))
-        return _load_original(path, of, place, report)
+        return _load_original(path, of, destination, report)
     model = _without_memory(GlmConfig.from_dict(dict(config)))
     own = {name: Part((name,), tuple(p.shape)) for name, p in model.named_parameters()}
     for name, tensor in _checked(path, tensors_in(weight_files(path)), own, report):
-        place.put(model, name, tensor)
-    return _finished(model, GenerationConfig.from_pretrained(path), place)
+        destination.put(model, name, tensor)
+    return _finished(model, GenerationConfig.from_pretrained(path), destination)
 
 
 def load_tokenizer(path: Path, generation: int) -> ChatGLMTokenizer:
@@ -59,7 +59,7 @@ def load_tokenizer(path: Path, generation: int) -> ChatGLMTokenizer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """Where weights go, and as what."""
 
     device: str
@@ -84,7 +84,9 @@ class Place:
         return weight.to(self.device)
 
 
-def _load_original(path: Path, of: Description, place: Place, report: Report) -> GlmForCausalLM:
+def _load_original(
+    path: Path, of: Description, destination: Destination, report: Report
+) -> GlmForCausalLM:
     model = _without_memory(native_config(of))
     table = parts(of)
     stored = tensors_in(weight_files(path))
@@ -93,8 +95,8 @@ def _load_original(path: Path, of: Description, place: Place, report: Report) ->
         natives = table[name].natives
         pieces = (weight,) if len(natives) == 1 else _split(weight, of)
         for native, piece in zip(natives, pieces, strict=True):
-            place.put(model, native, piece)
-    return _finished(model, generation_config(of), place)
+            destination.put(model, native, piece)
+    return _finished(model, generation_config(of), destination)
 
 
 def _split(weight: Weight, of: Description) -> tuple[Weight, ...]:
@@ -135,12 +137,14 @@ def _checked(
         raise StartError(f"{path} lacks the tensor {next(iter(missing))}{more}")
 
 
-def _finished(model: GlmForCausalLM, how: GenerationConfig, place: Place) -> GlmForCausalLM:
+def _finished(
+    model: GlmForCausalLM, how: GenerationConfig, destination: Destination
+) -> GlmForCausalLM:
     """What no file holds: the frequencies of the rotary angles, in full precision."""
     rotary: Any = type(model.model.rotary_emb)
-    model.model.rotary_emb = rotary(model.config).to(place.device)
+    model.model.rotary_emb = rotary(model.config).to(destination.device)
     model.generation_config = how
-    if place.packing is not None:
+    if destination.packing is not None:
         check_packed(model)
     model.train(False)
     return model

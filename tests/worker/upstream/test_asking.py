@@ -163,6 +163,22 @@ def test_a_template_by_name_makes_a_prompt_of_messages() -> None:
     assert job.body["stop_token_ids"] == template_named("qwen-7b-chat")["stop_token_ids"]
 
 
+@pytest.mark.parametrize("dialect", sorted(name for name, d in DIALECTS.items() if d.knows("seed")))
+def test_further_answers_without_a_seed_get_one_by_chance(dialect: str) -> None:
+    asking = Asking("m", dialect, CONTEXT, chance=lambda: 77)
+    assert "seed" not in asking.job(GenerateBody(prompt="Hi")).body
+    assert asking.job(GenerateBody(prompt="Hi", choice=1)).body["seed"] == 77
+    assert asking.job(GenerateBody(prompt="Hi", choice=1, seed=5)).body["seed"] == 5
+
+
+def test_an_upstream_that_knows_no_seeds_gets_none() -> None:
+    assert "seed" not in sent("fastchat", choice=1)
+
+
+def test_the_seeds_of_chance_are_others_each_time() -> None:
+    assert len({sent("vllm", choice=1)["seed"] for _ in range(9)}) > 1
+
+
 def test_the_workers_seed_is_for_requests_that_give_none() -> None:
     asking = Asking("m", "vllm", CONTEXT, seed=4)
     assert asking.job(GenerateBody(prompt="Hi")).body["seed"] == 4

@@ -174,6 +174,25 @@ def test_an_upstream_with_a_key_gets_it(tmp_path: Any) -> None:
         pass
 
 
+def test_a_key_that_is_refused_later_is_the_logs_to_tell(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = "Received API Key = sk-...cret"
+    with an_engine(settings={"upstream_key": "secret"}, key="secret") as (engine, fake):
+        fake.refuse = an_error(401, words)
+        with pytest.raises(ServeError) as caught:
+            pieces(engine)
+        assert str(caught.value) == f"the upstream of {MODEL} refuses this worker's key"
+        assert "/completions refuses this worker's key with status 401: Received" in caplog.text
+        fake.key = "another"
+        with pytest.raises(ServeError, match=f"the upstream of {MODEL} refuses"):
+            engine.embed(["a"]).result(SOON)
+        with pytest.raises(ServeError, match=f"the upstream of {MODEL} refuses"):
+            engine.count("abc")
+    assert [f"/{path} refuses" in caplog.text for path in ("embeddings", "tokenize")] == [True] * 2
+    assert "cret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [
@@ -255,12 +274,17 @@ def test_an_upstream_that_says_nothing_is_not_waited_for() -> None:
         never.set()
 
 
-def test_an_upstream_that_has_gone_is_an_error_until_it_is_back() -> None:
+def test_an_upstream_that_has_gone_is_an_error_until_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with an_upstream() as (url, fake):
-        engine = load_engine(WorkerSettings(engine="upstream", upstream_url=url), Progress())
+        settings = WorkerSettings(engine="upstream", upstream_url=url, model_names=("tiger",))
+        engine = load_engine(settings, Progress())
     with closing(engine):
-        with pytest.raises(WorkerLost):
+        with pytest.raises(WorkerLost) as caught:
             pieces(engine)
+        assert str(caught.value) == "the upstream of tiger cannot be reached"
+        assert f"upstream failed: {url}/completions cannot be reached: " in caplog.text
         with served(fake.app(), int(url.removesuffix("/v1").rpartition(":")[2])):
             assert text(engine) == "".join(TEXTS)
 
@@ -425,6 +449,15 @@ def test_a_conversation_too_long_for_an_upstream_that_counts_none_is_its_own_to_
         pytest.raises(PromptTooLong, match="the upstream says"),
     ):
         pieces(engine, messages=long)
+
+
+def test_the_answers_to_one_request_differ_though_its_upstream_has_a_seed() -> None:
+    with an_engine("danlu", seed=7) as (engine, _):
+        alone, *others = (text(engine, choice=choice) for choice in range(4))
+        assert alone == "7 " + "".join(TEXTS)
+        assert len({alone, *others}) == 4
+        given = [text(engine, choice=choice, seed=20 + choice) for choice in range(2)]
+        assert given == ["20 " + "".join(TEXTS), "21 " + "".join(TEXTS)]
 
 
 def test_a_seed_for_all_needs_an_upstream_that_knows_seeds() -> None:
