@@ -1,6 +1,7 @@
 """What packed weights cost in accuracy and gain in speed; prints two tables.
 
     python -m benchmarks.quantisation [--model DIR] [--threads 2] [--rounds 8] [--text FILE]
+                                      [--cpu-kernels torch]
 
 Accuracy is measured on a trained model of the Llama family: perplexity of a text, and beside the
 float32 model's predictions the mean KL divergence and the share of equal most probable tokens. The
@@ -8,12 +9,15 @@ demo's SmolLM2 comes from a file of 4 bits in groups of 32, which another roundi
 groups of 32 would find again: so its channels are shuffled first, which changes nothing of what it
 computes and takes the numbers off that grid.
 
+Kernels are danlu's own where they can be made, unless it is told to take torch's.
+
 Speed is measured on a synthetic ChatGLM2 of 288 million weights: a bare loop of single steps over a
 static cache, the kinds taking turns. Steps are as long as the quickest tenth of them, because other
 programs lengthen the rest.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +27,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, StaticCache
 
+from danlu.adapters.kernels.library import Library, library
+from danlu.adapters.kernels.linear import use
 from danlu.adapters.models.weight_only.packing import packing_for, quantise, size
 
 from .models import synthetic_glm
@@ -36,20 +42,21 @@ STEPS = {1: 8, 8: 4, 16: 4}  # of a turn, by batch
 def main(argv: Sequence[str]) -> None:
     args = _arguments(argv)
     torch.set_num_threads(args.threads)
+    own = library(os.environ) if args.cpu_kernels == "auto" else None
     if not args.speed_only:
-        accuracy(Path(args.model).expanduser(), Path(args.text), args.tokens)
+        accuracy(Path(args.model).expanduser(), Path(args.text), args.tokens, own)
     if not args.accuracy_only:
-        speed(args.rounds)
+        speed(args.rounds, own)
 
 
-def accuracy(path: Path, text: Path, tokens: int) -> None:
+def accuracy(path: Path, text: Path, tokens: int, own: Library | None) -> None:
     print("| weights | perplexity | KL to float32 | same first choice | bytes, MB |")
     print("|---|---|---|---|---|")
     ids = AutoTokenizer.from_pretrained(path)(text.read_text("utf-8"), return_tensors="pt")
     ids = ids["input_ids"][:, :tokens]
-    exact = _log_odds(_of_kind("float32", path), ids)
+    exact = _log_odds(_of_kind("float32", path, None), ids)
     for kind in KINDS:
-        model = _of_kind(kind, path)
+        model = _of_kind(kind, path, own)
         found = _log_odds(model, ids)
         perplexity = torch.nn.functional.nll_loss(found[:-1], ids[0, 1:]).exp()
         apart = (exact.exp() * (exact - found)).sum(-1).mean()
@@ -58,19 +65,21 @@ def accuracy(path: Path, text: Path, tokens: int) -> None:
         print(f"| {kind} | {perplexity:.2f} | {apart:.4f} | {same:.1%} | {megabytes:.0f} |")
 
 
-def _of_kind(kind: str, path: Path) -> PreTrainedModel:
+def _of_kind(kind: str, path: Path, own: Library | None) -> PreTrainedModel:
     model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     _shuffle(model)
-    return _as(kind, model)
+    return _as(kind, model, own)
 
 
-def _as(kind: str, model: Any) -> PreTrainedModel:
+def _as(kind: str, model: Any, own: Library | None) -> PreTrainedModel:
     if kind != "float32":
         model.to(torch.bfloat16)
     if kind.startswith("int"):
-        packing = packing_for(kind, "cpu")
+        packing = packing_for(kind, "cpu", library=own)
         assert packing is not None
         quantise(model, packing, "cpu")
+    if own is not None:
+        use(own, model)
     changed: PreTrainedModel = model.eval()
     return changed
 
@@ -116,10 +125,10 @@ def _reorder(layer: Any, order: torch.Tensor, dim: int) -> None:
     layer.weight.data = layer.weight.data.index_select(dim, order)
 
 
-def speed(rounds: int) -> None:
+def speed(rounds: int, own: Library | None) -> None:
     models: dict[str, Any] = {}
     for kind in KINDS:
-        models[kind] = _as(kind, synthetic_glm(dtype=torch.float32))
+        models[kind] = _as(kind, synthetic_glm(dtype=torch.float32), own)
     print("\n| batch | weights | tokens/s | of bfloat16's | bytes, MB |\n|---|---|---|---|---|")
     for batch in STEPS:
         loops = {kind: Loop(model, batch) for kind, model in models.items()}
@@ -168,6 +177,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--cpu-kernels", choices=("auto", "torch"), default="auto")
     parser.add_argument("--accuracy-only", action="store_true")
     parser.add_argument("--speed-only", action="store_true")
     return parser.parse_args(argv)
