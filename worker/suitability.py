@@ -80,11 +80,13 @@ def _rotations(parameters: Mapping[str, Any]) -> set[str]:
 
 
 def distance(found: Tensor, expected: Tensor) -> float:
-    """The largest of two results' rows [rows, vocabulary], of that row's spread; NaN where one has
-    none. What is added to a whole row counts nothing: it changes no choice, and half precision adds
-    much where a model's numbers are large."""
+    """The largest of two results' rows [rows, vocabulary], of that row's spread; NaN where one is no
+    number. What is added to a whole row counts nothing: it changes no choice, and half precision
+    adds much where a model's numbers are large. Rows without a spread, as a token for padding may
+    have them, are to be the same."""
     one, other = found.float(), expected.float()
-    return float(((one - other).std(dim=1) / other.std(dim=1)).max())
+    apart = (one - other).std(dim=1)
+    return float(torch.where(apart == 0, 0.0, apart / other.std(dim=1)).max())
 
 
 class Trial:

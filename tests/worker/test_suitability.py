@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from math import inf, isnan
 from typing import Any
 
 import pytest
@@ -262,7 +263,16 @@ def test_the_row_that_differs_most_is_the_distance() -> None:
     found[1] *= 1.5
     assert distance(found, expected) == pytest.approx(0.5)
     found[2, 7] = float("nan")
-    assert distance(found, expected) != distance(found, expected)
+    assert isnan(distance(found, expected))
+
+
+def test_rows_without_a_spread_are_to_be_the_same() -> None:
+    """As those of a token whose embedding is nothing."""
+    nothing = torch.zeros(2, 50)
+    assert distance(nothing, nothing) == 0
+    found = nothing.clone()
+    found[1, 3] = 1e-9
+    assert distance(found, nothing) == inf
 
 
 def test_the_layers_shapes_are_those_of_their_keys() -> None:
