@@ -80,8 +80,8 @@ def _rotations(parameters: Mapping[str, Any]) -> set[str]:
 
 
 def distance(found: Tensor, expected: Tensor) -> float:
-    """The largest of two results' rows [rows, vocabulary], of that row's spread; NaN where one is no
-    number. What is added to a whole row counts nothing: it changes no choice, and half precision
+    """The largest of two results' rows [rows, vocabulary], of that row's spread; NaN where one is
+    no number. What is added to a whole row counts nothing: it changes no choice, and half precision
     adds much where a model's numbers are large. Rows without a spread, as a token for padding may
     have them, are to be the same."""
     one, other = found.float(), expected.float()
