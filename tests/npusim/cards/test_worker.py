@@ -1,6 +1,7 @@
 """The worker's app on each of two cards: whose threads touch them, and what is answered."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -134,13 +135,21 @@ async def test_a_thread_that_strayed_between_two_requests_fails_the_next_one_lou
 
 
 async def test_memory_of_a_worker_goes_with_it(tiny_dir: Path, machine: State) -> None:
-    allocated = torch.npu.memory_allocated  # type: ignore[attr-defined]
-    before = bound(1, lambda: allocated(1))
+    def in_use() -> int:
+        gc.collect()
+        return bound(1, lambda: int(torch.npu.memory_allocated(1)))  # type: ignore[attr-defined]
+
+    async def eight(worker: Worker) -> int:
+        """The bytes in use once so many were answered."""
+        async with worker.client() as client:
+            await together(8, lambda i: frames(client, seed=i))
+        worker.settle()
+        return in_use()
+
+    before = in_use()
     with a_worker(tiny_dir, 1, limit_worker_concurrency=4) as worker:
-        async with worker.client() as client:
-            await together(8, lambda i: frames(client, seed=i))
-        loaded = bound(1, lambda: allocated(1))
+        loaded = await eight(worker)
         assert loaded > before
-        async with worker.client() as client:
-            await together(8, lambda i: frames(client, seed=i))
-        assert bound(1, lambda: allocated(1)) == loaded
+        assert await eight(worker) == loaded
+    del worker
+    wait_for(lambda: in_use() == before, "all memory is given back", SOON)

@@ -44,6 +44,11 @@ class Worker:
     def idle(self) -> bool:
         return self.engine.queue_length() == 0
 
+    def settle(self) -> None:
+        """Wait until the engine's thread has let go of what it answered before. Answers are read
+        while it still holds the last step's tensors; vectors are made when these are gone."""
+        self.engine.embed(["a cat"]).result(SOON)
+
     @asynccontextmanager
     async def client(self) -> Any:
         async with client_of(build_app(self.settings, loaded(self.engine))) as client:
