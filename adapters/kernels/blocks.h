@@ -1,11 +1,10 @@
 // Attention of a run: consecutive tokens of one text, whose queries meet its entries together.
 //
-// The queries of all its tokens, and of all heads that share a key head, are rows; ROWS of them lie
-// side by side, a panel [size, ROWS]. Their scores are [entries, ROWS], so keys and values are read
-// as they lie in the cache, and what is fetched serves a whole panel. A row sees all up to its own
-// token's entry and is multiplied with none beyond. Each score and each number found has one
-// accumulator and runs in one order: to the bit, no row depends on which others there are, nor on how
-// many.
+// The queries of all its tokens, and of all heads that share a key head, are rows; ROWS of them lie side
+// by side, a panel [size, ROWS]. Their scores are [entries, ROWS], so keys and values are read as they
+// lie in the cache, and what is fetched serves a whole panel. A row sees all up to its own token's entry,
+// and no value beyond comes to it. Each score and each number found has one accumulator and runs in one
+// order: to the bit, no row depends on which others there are, nor on how many.
 
 #pragma once
 
@@ -15,11 +14,13 @@
 #include "many.h"
 #include "rows.h"
 
-constexpr int64_t RUN = 8;      // tokens from which on they are taken together
-constexpr int64_t ACROSS = 3;   // vectors of a panel's rows
+// Tokens from which on they are taken together: more than a longest draft and the token before it, so
+// that an answer is the same with drafts and without.
+constexpr int64_t RUN = 17;
+constexpr int64_t ACROSS = 3;  // vectors of a panel's rows
 constexpr int64_t ROWS = ACROSS * LANES_OF_FLOATS;
 constexpr int64_t SUMS = VECTOR == 64 ? 24 : 12;  // vectors that there are registers for
-constexpr int64_t NEAR = 64;    // entries at a time, so that they stay near
+constexpr int64_t NEAR = 64;                      // entries at a time, so that they stay near
 static_assert(ROWS % HEIGHT == 0, "tiles of a panel's rows are whole");
 
 // 2 to the power of x, which is not above 0, to about one in 10⁷; 0 where that is below all normal
@@ -152,9 +153,11 @@ class Block {
     const float* keys = near(of.keys + first * of.size, count * of.size);
     int64_t entry = 0;
     for (; entry + DOWN <= count; entry += DOWN)
-      score<DOWN, VECTORS>(keys + entry * of.size, of.size, panel_.at(), weights_.at((first + entry) * ROWS));
+      score<DOWN, VECTORS>(keys + entry * of.size, of.size, panel_.at(),
+                           weights_.at((first + entry) * ROWS));
     for (; entry < count; entry++)
-      score<1, VECTORS>(keys + entry * of.size, of.size, panel_.at(), weights_.at((first + entry) * ROWS));
+      score<1, VECTORS>(keys + entry * of.size, of.size, panel_.at(),
+                        weights_.at((first + entry) * ROWS));
   }
 
   template <int VECTORS>
@@ -191,9 +194,8 @@ class Block {
     }
   }
 
-  FOR_ALL_ROWS void mix_tiles(const float* values, int64_t size, int64_t entry, int64_t row, int64_t count,
-                              const int64_t* sees) {
-    constexpr int64_t LANES = LANES_OF_FLOATS;
+  FOR_ALL_ROWS void mix_tiles(const float* values, int64_t size, int64_t entry, int64_t row,
+                              int64_t count, const int64_t* sees) {
     const float* weights = weights_.at(entry * ROWS + row);
     const int64_t together = std::max(std::min(sees[0], count), int64_t(0));
     int64_t column = 0;
