@@ -5,12 +5,14 @@
 // through all layers, each with its share of the heads and of the columns, and wait for each other
 // where one needs what another has made. The norms of few tokens are short, and each thread makes them
 // for itself; those of many are shared out. To the bit, nothing of a token depends on which others
-// there are, nor on how many, among few or among many.
+// there are, nor on how many, among few or among many, in a run of its text or not.
 
 #include <omp.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "blocks.h"
 #include "many.h"
 #include "rows.h"
 
@@ -53,6 +55,29 @@ struct Range {
       : first(count * thread / threads), last(count * (thread + 1) / threads) {}
 };
 
+// Tokens side by side in a step and in their slot.
+struct Run {
+  int64_t first, count;
+};
+
+// A step's runs of at least RUN tokens, and what is left, one by one.
+struct Parts {
+  std::vector<Run> runs;
+  std::vector<int64_t> single;
+
+  explicit Parts(const Step& step) {
+    for (int64_t first = 0, next = 1; first < step.tokens; first = next++) {
+      while (next < step.tokens && step.slots[next] == step.slots[first] &&
+             step.places[next] == step.places[next - 1] + 1)
+        next++;
+      if (next - first >= RUN)
+        runs.push_back({first, next - first});
+      else
+        for (int64_t token = first; token < next; token++) single.push_back(token);
+    }
+  }
+};
+
 int64_t longest(const Step& step) {
   int64_t found = 0;
   for (int64_t token = 0; token < step.tokens; token++)
@@ -68,10 +93,15 @@ int64_t widest(const Model& model) {
 
 // What all threads see; the last two where tokens are many.
 struct Shared {
+  const Parts parts;
   Buffer<float> hidden, queries, keys, values, attended, gates, ups, normed, tiles;
 
-  Shared(const Model& model, int64_t tokens, bool many)
-      : hidden(tokens * model.hidden),
+  Shared(const Model& model, const Step& step, bool many) : Shared(model, step, step.tokens, many) {}
+
+ private:
+  Shared(const Model& model, const Step& step, int64_t tokens, bool many)
+      : parts(step),
+        hidden(tokens * model.hidden),
         queries(tokens * model.heads * model.size),
         keys(tokens * model.key_heads * model.size),
         values(tokens * model.key_heads * model.size),
@@ -98,6 +128,7 @@ class Worker {
         threads_(threads),
         normed_((many ? step.count : step.tokens) * model.hidden),
         weights_(TOGETHER * room(longest(step))),
+        block_(shared.parts.runs.empty() ? 0 : longest(step), model.size),
         few_rows_(many ? step.count : step.tokens, widest(model)),
         many_rows_(shared.tiles.at()) {}
 
@@ -158,15 +189,45 @@ class Worker {
 
   // Tokens see more the later they are, so threads take turns.
   void look(const Layer& layer) {
-    const int64_t group = model_.heads / model_.key_heads;
-    const bool plenty = step_.tokens * model_.heads >= PLENTY * threads_;
+    const int64_t taken = look_together(layer);
+    const std::vector<int64_t>& tokens = shared_.parts.single;
+    const int64_t group = model_.heads / model_.key_heads, count = tokens.size();
+    const bool plenty = count * model_.heads >= PLENTY * threads_;
     const int64_t together = plenty ? TOGETHER : 1, parts = (group + together - 1) / together;
-    const int64_t units = step_.tokens * model_.key_heads * parts;
-    for (int64_t unit = thread_; unit < units; unit += threads_) {
-      const int64_t token = unit / parts / model_.key_heads, key_head = unit / parts % model_.key_heads;
-      const int64_t first = unit % parts * together;
+    const int64_t units = count * model_.key_heads * parts;
+    for (int64_t unit = 0; unit < units; unit++) {
+      if ((taken + unit) % threads_ != thread_) continue;
+      const int64_t token = tokens[unit / parts / model_.key_heads];
+      const int64_t key_head = unit / parts % model_.key_heads, first = unit % parts * together;
       look(layer, token, key_head, first, std::min(group - first, together));
     }
+  }
+
+  // Those of whole runs; how many turns that were.
+  int64_t look_together(const Layer& layer) {
+    int64_t turn = 0;
+    for (const Run& run : shared_.parts.runs)
+      for (int64_t key_head = 0; key_head < model_.key_heads; key_head++) {
+        const Queries<Number> its = queries(layer, run, key_head);
+        for (int64_t panel = 0; panel < its.panels(); panel++)
+          if (turn++ % threads_ == thread_) block_.attend(its, panel, model_.scale);
+      }
+    return turn;
+  }
+
+  Queries<Number> queries(const Layer& layer, const Run& run, int64_t key_head) const {
+    const int64_t size = model_.size, group = model_.heads / model_.key_heads;
+    const int64_t entry = place(run.first, key_head) - step_.places[run.first] * size;
+    const int64_t own = (run.first * model_.heads + key_head * group) * size;
+    return {(const Number*)layer.keys + entry,
+            (const Number*)layer.values + entry,
+            shared_.queries.at(own),
+            shared_.attended.at(own),
+            model_.heads * size,
+            group,
+            size,
+            step_.places[run.first],
+            run.count};
   }
 
   // Some of the heads that share a key head, from number `first` of them on.
@@ -288,6 +349,7 @@ class Worker {
   const bool many_;
   const int thread_, threads_;
   const Buffer<float> normed_, weights_;
+  Block<Number> block_;
   FewRows<Format> few_rows_;
   ManyRows<Format> many_rows_;
 };
@@ -296,7 +358,7 @@ template <class Format>
 void run(const Model& model, const Step& step, int threads) {
   if (step.tokens * model.hidden * model.inner < WORTH_A_THREAD) threads = 1;
   const bool many = step.tokens > FEW;
-  const Shared shared(model, step.tokens, many);
+  const Shared shared(model, step, many);
 #pragma omp parallel num_threads(threads)
   Worker<Format>(model, step, shared, many, omp_get_thread_num(), omp_get_num_threads()).run();
 }

@@ -11,7 +11,7 @@
 
 // A tile's sums, and what is multiplied, are as many vectors as the processor has registers for.
 constexpr int64_t TILE_M = VECTOR == 64 ? 4 : 3, TILE_N = 4;
-constexpr int64_t BLOCK_M = 48;  // rows of x that stay near while a weight goes by
+constexpr int64_t BLOCK_M = 64;  // rows of x at most that stay near while a weight goes by
 
 // Where everything lies. There may be no bias. `onto`: y is added to.
 template <class Format, class Out>
@@ -94,9 +94,10 @@ inline void band(const Product<Format, Out>& p) {
 // The columns from `first` up to `last`, on the calling thread.
 template <class Format, class Out>
 void multiply(const Product<Format, Out>& whole, int64_t first, int64_t last) {
-  for (int64_t row = 0; row < whole.m; row += BLOCK_M) {
-    const int64_t rows = whole.m - row < BLOCK_M ? whole.m - row : BLOCK_M;
-    const Product<Format, Out> p = whole.below(row).first(rows);
+  const int64_t blocks = (whole.m + BLOCK_M - 1) / BLOCK_M;  // of much the same size
+  for (int64_t block = 0; block < blocks; block++) {
+    const int64_t row = whole.m * block / blocks, next = whole.m * (block + 1) / blocks;
+    const Product<Format, Out> p = whole.below(row).first(next - row);
     int64_t column = first;
     for (; column + TILE_N <= last; column += TILE_N) band<TILE_N>(p.beside(column));
     for (; column < last; column++) band<1>(p.beside(column));

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp")
 HEADERS = (
-    *("buffer.h", "dense.h", "formats.h", "integers.h", "linear.h", "many.h"),
+    *("blocks.h", "buffer.h", "dense.h", "formats.h", "integers.h", "linear.h", "many.h"),
     *("packed.h", "packed_bytes.h", "packed_words.h", "rows.h"),
 )
 CPUINFO = Path("/proc/cpuinfo")
