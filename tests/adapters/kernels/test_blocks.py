@@ -36,7 +36,7 @@ def models(kind: str, library: Library, dtype: torch.dtype) -> tuple[PreTrainedM
     model, twin = decoder_model(family, dtype, **more), decoder_model(family, dtype, **more)
     twin.load_state_dict(model.state_dict())
     use(library, model)
-    return model, twin.double()  # type: ignore[no-untyped-call]
+    return model, twin.double()
 
 
 class Reader:
@@ -68,7 +68,7 @@ class Reader:
                 found = self._decoder.run(Tokens(ids, places, slots, places, wanted))
         finally:
             torch.set_num_threads(before)
-        return list(found.split([len(ids) for _, _, ids in runs]))
+        return list(torch.split(found, [len(ids) for _, _, ids in runs]))
 
     def parts(self, text: Tensor, counts: list[int], *, slot: int = 0, threads: int = 1) -> Tensor:
         """Logits for all of a text that is read in parts."""
