@@ -91,6 +91,11 @@ int64_t widest(const Model& model) {
   return two > model.inner ? two : model.inner;
 }
 
+// Of few tokens, and of those that logits are wanted for, which may be more: one is wanted several times.
+int64_t most_rows(const Step& step, bool many) {
+  return many ? step.count : std::max(step.tokens, step.count);
+}
+
 // What all threads see; the last two where tokens are many.
 struct Shared {
   const Parts parts;
@@ -126,10 +131,10 @@ class Worker {
         many_(many),
         thread_(thread),
         threads_(threads),
-        normed_((many ? step.count : step.tokens) * model.hidden),
+        normed_(most_rows(step, many) * model.hidden),
         weights_(TOGETHER * room(longest(step))),
         block_(shared.parts.runs.empty() ? 0 : longest(step), model.size),
-        few_rows_(many ? step.count : step.tokens, widest(model)),
+        few_rows_(most_rows(step, many), widest(model)),
         many_rows_(shared.tiles.at()) {}
 
   void run() {

@@ -76,7 +76,7 @@ def tokens(parts: list[Part], chance: random.Random) -> Tokens:
     places = [first + i for _, first, count in parts for i in range(count)]
     slots = [slot for slot, _, count in parts for _ in range(count)]
     ids = [chance.randrange(99) for _ in places]
-    wanted = chance.sample(range(len(ids)), min(chance.choice((0, 1, 5, len(ids))), len(ids)))
+    wanted = chance.choices(range(len(ids)), k=chance.choice((0, 1, 5, len(ids))))
     return Tokens(
         *(torch.tensor(each, dtype=torch.long) for each in (ids, places, slots, places, wanted))
     )
