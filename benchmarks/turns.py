@@ -1,10 +1,12 @@
 """How long the tenth turn of a chat waits for its first token, beside a first turn of that length.
 
-    python -m benchmarks.turns [--engine thread] [--turns 10] [--new 40] [--rounds 3]
+    python -m benchmarks.turns [--engine thread] [--turns 10] [--new 40] [--first 46] [--rounds 3]
 
 A chat whose every question has the same number of words; its tenth is compared with a first
-question of as many words in a fresh chat, in turns. An engine that keeps what it has read reads
-only the new question. Exit status 1 if the tenth waits more than 1.3 times as long.
+question in a fresh chat, in turns. An engine that keeps what it has read reads only the new
+question, and before it the end of the last answer: where a template puts marks around messages, a
+first question of as many tokens has some words more (`--first`). Exit status 1 if the tenth waits
+more than 1.3 times as long.
 """
 
 import argparse
@@ -30,8 +32,10 @@ def main(argv: Sequence[str]) -> None:
     with opened(args, 1, longest) as engine:
         for number in range(-1, args.rounds):
             chance = random.Random(number)
-            last = waits(engine, args, chance, args.turns)[-1]
-            first = statistics.median(waits(engine, args, chance, 1)[0] for _ in range(args.fresh))
+            last = waits(engine, args, chance, args.turns, args.new)[-1]
+            first = statistics.median(
+                waits(engine, args, chance, 1, args.first or args.new)[0] for _ in range(args.fresh)
+            )
             if number < 0:  # the warm-up
                 continue
             ratios.append(last / first)
@@ -46,13 +50,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def waits(
-    engine: Opened, args: argparse.Namespace, chance: random.Random, turns: int
+    engine: Opened, args: argparse.Namespace, chance: random.Random, turns: int, new: int
 ) -> list[float]:
-    """Seconds to the first token of each turn of one new chat."""
+    """Seconds to the first token of each turn of one new chat, whose questions have `new` words."""
     talk: list[Message] = []
     seconds = []
     for _ in range(turns):
-        talk.append(Message(role="user", content=engine.words(args.new, chance)))
+        talk.append(Message(role="user", content=engine.words(new, chance)))
         stream = engine.ask(chat(talk, args.tokens))
         stream.wait()
         seconds.append(stream.first)
@@ -70,6 +74,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = shared_flags(__doc__)
     parser.add_argument("--turns", default=10, type=int)
     parser.add_argument("--new", default=40, type=int, help="words of each question")
+    parser.add_argument("--first", type=int, help="words of a first question (default: --new)")
     parser.add_argument("--tokens", default=16, type=int, help="of each answer")
     parser.add_argument("--fresh", default=3, type=int, help="first turns a round, for a median")
     parser.add_argument("--rounds", default=3, type=int)

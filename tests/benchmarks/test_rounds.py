@@ -130,7 +130,7 @@ def test_a_turn_is_asked_with_all_that_was_said_before() -> None:
     engine = an_opened(says("yes", "."))
     fake = engine.engine
     assert isinstance(fake, FakeEngine)
-    found = waits(engine, asked(), random.Random(1), turns=3)
+    found = waits(engine, asked(), random.Random(1), turns=3, new=4)
     fake.close()
     assert len(found) == 3
     roles = [[m.role for m in body.messages or ()] for body in fake.bodies]
