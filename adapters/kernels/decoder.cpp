@@ -101,20 +101,17 @@ struct Shared {
   const Parts parts;
   Buffer<float> hidden, queries, keys, values, attended, gates, ups, normed, tiles;
 
-  Shared(const Model& model, const Step& step, bool many) : Shared(model, step, step.tokens, many) {}
-
- private:
-  Shared(const Model& model, const Step& step, int64_t tokens, bool many)
+  Shared(const Model& model, const Step& step, bool many)
       : parts(step),
-        hidden(tokens * model.hidden),
-        queries(tokens * model.heads * model.size),
-        keys(tokens * model.key_heads * model.size),
-        values(tokens * model.key_heads * model.size),
-        attended(tokens * model.heads * model.size),
-        gates(tokens * model.inner),
-        ups(tokens * model.inner),
-        normed(many ? tokens * model.hidden : 0),
-        tiles(many ? ::tiles(tokens) * HEIGHT * widest(model) : 0) {}
+        hidden(step.tokens * model.hidden),
+        queries(step.tokens * model.heads * model.size),
+        keys(step.tokens * model.key_heads * model.size),
+        values(step.tokens * model.key_heads * model.size),
+        attended(step.tokens * model.heads * model.size),
+        gates(step.tokens * model.inner),
+        ups(step.tokens * model.inner),
+        normed(many ? step.tokens * model.hidden : 0),
+        tiles(many ? ::tiles(step.tokens) * HEIGHT * widest(model) : 0) {}
 };
 
 // One thread of a step.
@@ -200,8 +197,8 @@ class Worker {
     const bool plenty = count * model_.heads >= PLENTY * threads_;
     const int64_t together = plenty ? TOGETHER : 1, parts = (group + together - 1) / together;
     const int64_t units = count * model_.key_heads * parts;
-    for (int64_t unit = 0; unit < units; unit++) {
-      if ((taken + unit) % threads_ != thread_) continue;
+    const int64_t start = (thread_ + threads_ - taken % threads_) % threads_;
+    for (int64_t unit = start; unit < units; unit += threads_) {
       const int64_t token = tokens[unit / parts / model_.key_heads];
       const int64_t key_head = unit / parts % model_.key_heads, first = unit % parts * together;
       look(layer, token, key_head, first, std::min(group - first, together));

@@ -94,7 +94,7 @@ def lived(line: Stepped, seed: int, steps: int) -> list[list[Tensor]]:
 
 @pytest.mark.usefixtures("bound")
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 9999), steps=st.integers(5, 20))
 def test_logits_are_those_of_the_steps_themselves_to_the_last_bit(
     kind: str, seed: int, steps: int
