@@ -55,4 +55,4 @@ def _train(wish: Asked[TrainingSettings], argv: Sequence[str], environ: Mapping[
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.leave(main())  # gloo's threads may still let go of tensors

@@ -30,19 +30,11 @@ def _work(load: Loader) -> None:
     progress = Progress(Shown(_title(settings), sys.stderr if sys.stderr.isatty() else None))
     end = asyncio.run(host(settings, sock, load, progress))
     if end is not End.SERVED:
-        _leave(DEVICE_LOST if end is End.LOST else 0)
+        program.leave(DEVICE_LOST if end is End.LOST else 0)
 
 
 def _title(settings: WorkerSettings) -> str:
     return (settings.names or (settings.upstream_url,))[0]
-
-
-def _leave(status: int) -> None:
-    """End now: the interpreter's own way out would trip over a thread in the middle of torch, or
-    over a device that answers nothing."""
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """A program's frame and its log."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,18 @@ import pytest
 
 from danlu.adapters.errors import StartError
 from danlu.adapters.host import logs, program
+
+LEAVING = """
+import atexit, logging
+from logging.handlers import MemoryHandler
+from danlu.adapters.host import program
+
+atexit.register(print, "registered for the end")
+logging.getLogger().addHandler(MemoryHandler(100, target=logging.StreamHandler()))
+logging.error("logged")
+print("said", end="")
+program.leave(5)
+"""
 
 
 @pytest.fixture
@@ -42,6 +56,27 @@ def test_ctrl_c_is_no_traceback() -> None:
         raise KeyboardInterrupt
 
     assert program.run("danlu-worker", main) == 130
+
+
+def test_a_program_that_ends_itself_has_its_own_status() -> None:
+    def main() -> None:
+        sys.exit(7)
+
+    assert program.run("danlu-worker", main) == 7
+
+
+def test_a_sentence_to_exit_with_stays_pythons_to_tell() -> None:
+    def main() -> None:
+        sys.exit("no model")
+
+    with pytest.raises(SystemExit, match="no model"):
+        program.run("danlu-worker", main)
+
+
+def test_who_leaves_has_said_all_and_does_nothing_more() -> None:
+    """In a pipe, where what is printed waits for the end."""
+    left = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True)
+    assert (left.returncode, left.stdout, left.stderr) == (5, "said", "logged\n")
 
 
 @pytest.mark.usefixtures("plain_logging")

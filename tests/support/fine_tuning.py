@@ -13,6 +13,7 @@ from .processes import Program, free_port
 
 SKIPPED = 6  # of the dialogues: some have long answers, some are alike
 QUESTIONS = 8
+LAST = 4_000  # characters of a failed program that tell why: torchrun's own report is 1,500
 PATIENCE = 900.0  # seconds for a training on a busy two-core machine
 # The seed's, but for its paths and for the learning rate: two million weights learn at a higher one
 # than six billion.
@@ -93,9 +94,9 @@ def seed_command(
 
 def run_to_its_end(argv: list[str], env: Mapping[str, str] | None = None) -> str:
     """What it printed; it must have ended well."""
-    with Program(argv, env) as program:
+    with Program(argv, {"PYTHONFAULTHANDLER": "1", **(env or {})}) as program:
         status = program.wait_to_end(PATIENCE)
-        assert status == 0, program.output
+        assert status == 0, program.output[-LAST:]
         return program.output
 
 
