@@ -32,7 +32,7 @@ POINTER, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
 class Layer(ctypes.Structure):
-    """As in decoder.cpp."""
+    """As in step.h."""
 
     _fields_: ClassVar = [
         *((name, POINTER) for name in ("attention_norm", "query_norm", "key_norm", "mlp_norm")),
@@ -42,7 +42,7 @@ class Layer(ctypes.Structure):
 
 
 class Model(ctypes.Structure):
-    """As in decoder.cpp."""
+    """As in step.h."""
 
     _fields_: ClassVar = [
         *((name, SIZE) for name in ("layers", "hidden", "inner", "heads", "key_heads", "size")),
@@ -55,7 +55,7 @@ class Model(ctypes.Structure):
 
 
 class Step(ctypes.Structure):
-    """As in decoder.cpp."""
+    """As in step.h."""
 
     _fields_: ClassVar = [
         *((name, SIZE) for name in ("tokens", "count")),

@@ -7,8 +7,6 @@
 
 namespace {
 
-constexpr int64_t SHARE = 16;  // columns that a thread does at least
-
 // The rows of x as they are multiplied: themselves, or a copy.
 template <class Format>
 class Rows {

@@ -11,6 +11,7 @@
 
 // A tile's sums, and what is multiplied, are as many vectors as the processor has registers for.
 constexpr int64_t TILE_M = VECTOR == 64 ? 4 : 3, TILE_N = 4;
+constexpr int64_t SHARE = 16;    // columns that a thread does at least: a line of float32, a packed block
 constexpr int64_t BLOCK_M = 64;  // rows of x at most that stay near while a weight goes by
 
 // Where everything lies. There may be no bias. `onto`: y is added to.

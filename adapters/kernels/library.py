@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 SOURCES = ("decoder.cpp", "dense.cpp", "packed.cpp")
 HEADERS = (
     *("blocks.h", "buffer.h", "dense.h", "formats.h", "integers.h", "linear.h", "many.h"),
-    *("packed.h", "packed_bytes.h", "packed_words.h", "rows.h"),
+    *("packed.h", "packed_bytes.h", "packed_words.h", "rows.h", "step.h"),
 )
 CPUINFO = Path("/proc/cpuinfo")
 # Warnings of GCC 12 about its own headers for AVX-512 are left out.
