@@ -14,7 +14,8 @@ from .asking import Asking
 from .client import Upstream
 from .dialects import DIALECTS
 from .engine import UpstreamEngine
-from .facts import Alive, Facts, Wanted, found
+from .facts import Facts, Wanted
+from .finding import Alive, found
 from .line import Line
 from .templating import conversation_of
 
