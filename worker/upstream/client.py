@@ -12,7 +12,7 @@ from ...adapters.host.http import Answer as HttpAnswer, Http
 from ...adapters.wire.sse_reader import Decoder
 from ..engine import Embeddings
 from ..job import Piece
-from .answers import Answer
+from .answers import QUOTED, Answer
 from .asking import UpstreamJob
 from .counting import guess, question, room_for, tokens_in
 from .dialects import DIALECTS
@@ -50,7 +50,7 @@ class Upstream:
             return json.loads(raw)
         except (ValueError, RecursionError) as exc:
             error = ServeError(f"{self._redaction.name} answered no JSON")
-            said = self._redaction.for_the_log(repr(raw[:80]))
+            said = self._redaction.for_the_log(repr(raw[:QUOTED]))
             raise noted(error, f"{url} answered no JSON: {said}") from exc
 
     @property
@@ -104,7 +104,9 @@ class Upstream:
             vectors = [_normalised(one["embedding"]) for one in _in_order(answer["data"])]
             tokens = int((answer.get("usage") or {}).get("prompt_tokens") or 0)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            raise WorkerLost(f"the upstream's vectors cannot be read: {exc!r}") from exc
+            error = WorkerLost(f"the vectors of {self._redaction.name} cannot be read")
+            said = self._redaction.for_the_log(repr(exc)[:QUOTED])
+            raise noted(error, f"{self.url} gave vectors that cannot be read: {said}") from exc
         if len(vectors) != len(texts):
             raise WorkerLost(f"{len(texts)} texts brought {len(vectors)} vectors")
         return Embeddings(vectors, tokens)
