@@ -163,7 +163,7 @@ def _end(reason: object) -> FinishReason:
     return end
 
 
-def _unreadable(data: str, redaction: Redaction) -> WorkerLost:
+def _unreadable(data: str, redaction: Redaction) -> ServeError:
     """It could hold anything, so clients are not shown it."""
     error = WorkerLost(f"{redaction.name} sent an event that cannot be read")
     said = shown(redaction.for_the_log(data[:QUOTED]))

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from ...adapters.errors import ServeError, UnknownRoute, WorkerLost, WorkerSilent
+from ...adapters.errors import ServeError, UnknownModel, UnknownRoute, WorkerLost, WorkerSilent
 from ...adapters.host.http import Answer as HttpAnswer, Http
 from ...adapters.wire.sse_reader import Decoder
 from ..engine import Embeddings
@@ -52,6 +52,25 @@ class Upstream:
             error = ServeError(f"{self._redaction.name} answered no JSON")
             said = self._redaction.for_the_log(repr(raw[:QUOTED]))
             raise noted(error, f"{url} answered no JSON: {said}") from exc
+
+    async def knock(self) -> None:
+        """Raises WorkerLost where it takes no connection; asks nothing of one that is busy."""
+        with self._told("cannot be reached"):
+            await self._http.knock(self.url, timeout=BRIEF)
+
+    async def check(self, model: str, dialect: str) -> None:
+        """Raises a ServeError unless it says that it serves `model`, or that it is there at all
+        where it need not list what it serves."""
+        if dialect == "transformers":
+            await self.ask("/openapi.json", root=True)
+            return
+        answer = await self.ask("/models")
+        try:
+            served = [str(card["id"]) for card in answer["data"]]
+        except (KeyError, TypeError) as exc:
+            raise ServeError(f"{self.url} lists no models") from exc
+        if model not in served:
+            raise UnknownModel(f"{self.url} serves {', '.join(served) or 'no model'}, not {model}")
 
     @property
     def root(self) -> str:

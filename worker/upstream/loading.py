@@ -70,6 +70,7 @@ def connected(
             asking,
             card,
             concurrency=settings.limit_worker_concurrency or CONCURRENCY,
+            interval=settings.heart_beat_interval,
             on_close=on_close,
         )
     except BaseException:
