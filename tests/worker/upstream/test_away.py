@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from starlette.responses import JSONResponse
-from support.processes import free_port, wait_for
+from support.processes import SOON, free_port, wait_for
 from support.served import served
 from support.upstreams import MODEL, FakeUpstream, an_error
 
@@ -67,9 +67,9 @@ def test_it_is_away_while_nothing_listens_and_there_when_it_serves_again() -> No
     with before(HASTE) as (engine, server, _):
         assert not engine.presence.away
         server.go()
-        wait_for(lambda: engine.presence.away, "nobody asks, and yet it is found to be away")
+        wait_for(lambda: engine.presence.away, "nobody asks, and yet it is found to be away", SOON)
         server.come()
-        wait_for(lambda: not engine.presence.away, "it is back")
+        wait_for(lambda: not engine.presence.away, "it is back", SOON)
         ask(engine)
 
 
@@ -78,15 +78,15 @@ def test_a_request_that_is_refused_makes_it_look_at_once() -> None:
         server.go()
         with pytest.raises(WorkerUnreachable, match=f"the upstream of {MODEL} cannot be reached"):
             ask(engine)
-        wait_for(lambda: engine.presence.away, "the failure is followed up")
+        wait_for(lambda: engine.presence.away, "the failure is followed up", SOON)
 
 
 def test_one_that_serves_another_model_or_none_is_not_back() -> None:
     with before(HASTE) as (engine, server, _):
         server.go()
-        wait_for(lambda: engine.presence.away, "it is away")
+        wait_for(lambda: engine.presence.away, "it is away", SOON)
         other = server.come(models=("dog-7b",))
-        wait_for(lambda: len(other.asked) > 2, "it is asked for its models")
+        wait_for(lambda: len(other.asked) > 2, "it is asked for its models", SOON)
         assert engine.presence.away
         assert {path for path, _ in other.asked} == {"/v1/models"}
 
