@@ -119,4 +119,4 @@ def _log_change(standing: Standing, reason: str) -> None:
     elif standing.found is Finding.UNFIT:
         log.warning("the upstream answers again, but does not serve yet: %s", reason)
     else:
-        log.warning("the upstream is away: %s; controllers are told once it serves again", reason)
+        log.warning("the upstream is away: %s; in no registry until it serves again", reason)

@@ -111,9 +111,9 @@ async def test_a_change_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO):
         await Looking(Upstream(REFUSED, REFUSED, LOADING, LOADING, REFUSED, REFUSED), 9).run()
     assert [record.getMessage() for record in caplog.records] == [
-        "the upstream is away: refused; controllers are told once it serves again",
+        "the upstream is away: refused; in no registry until it serves again",
         "the upstream answers again, but does not serve yet: loading",
-        "the upstream is away: refused; controllers are told once it serves again",
+        "the upstream is away: refused; in no registry until it serves again",
         "the upstream is back",
     ]
 
