@@ -28,6 +28,7 @@ from .job import Job
 from .kv_room import Room
 from .loading import Progress
 from .outbox import Box
+from .presence import Presence
 from .shelf import Shelf
 from .suitability import Fit
 
@@ -56,6 +57,7 @@ class BatchingEngine:
         gathering: float = GATHERING,
     ) -> None:
         self._manner, self._room = manner or Manner(), room
+        self.presence = Presence()
         self.adapters = Shelf(self._manner.names, self._load, self._retire)
         self._hosted = Hosted(loaded, self._manner, self.adapters.adapter)
         self._inbox, failures = Inbox(), Failures(device)

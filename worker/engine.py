@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ..adapters.wire.generation import GenerateBody
 from .outbox import Box
+from .presence import Presence
 from .shelf import Shelf
 
 J = TypeVar("J")  # what an engine makes of a body; nobody else looks into it
@@ -40,7 +41,8 @@ class Engine(Protocol[J]):
     """Owns the model and the device. Every method may be called from any thread, none but `count`
     blocks long.
 
-    `adapters` are those that it serves beside the model, None where it can serve none. `admit` is
+    `adapters` are those that it serves beside the model, None where it can serve none. `presence`
+    says whether the model can be had: an upstream's can be away. `admit` is
     host work of milliseconds; it raises BadRequest and its kin. `count` may ask another server: it
     is for threads that may wait. `lost` is done once the device is lost: whatever is asked after
     that ends with DeviceLost.
@@ -48,6 +50,7 @@ class Engine(Protocol[J]):
 
     card: ModelCard
     lost: "Future[None]"
+    presence: Presence
 
     @property
     def adapters(self) -> Shelf | None: ...

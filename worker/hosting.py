@@ -1,14 +1,15 @@
 """One worker's life: listen, load, register, serve, drain. Knows no route and no model."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from enum import Enum
+from functools import partial
 
 from ..adapters.devices.static_tls import cure
 from ..adapters.errors import DeviceLost, StartError
@@ -20,8 +21,10 @@ from .app import build_app
 from .engine import AnyEngine, served_names
 from .engines import in_a_thread
 from .loading import Loading, Progress
+from .presence import while_present
 from .registration import Identity, registered
 from .settings import WorkerSettings
+from .waiting import tell
 
 log = logging.getLogger(__name__)
 
@@ -128,29 +131,33 @@ class _Life:
         return engine
 
     async def be_known(self, engine: AnyEngine) -> None:
-        """In the controllers' registries until the stop, or until the device is lost."""
+        """In the controllers' registries until the stop, or until the device is lost; not while the
+        engine's model is away."""
         loop = asyncio.get_running_loop()
-        engine.lost.add_done_callback(lambda _: _tell(loop, self._stopping))
+        engine.lost.add_done_callback(lambda _: tell(loop, self._stopping))
         names = self._settings.names or engine.card.names
         notify("READY=1\nSTATUS=serving " + ", ".join(names))
         controllers = () if self._settings.no_register else self._settings.controller_address
         for controller in unreachable_for(self._address, controllers):
             log.warning("controller=%s cannot reach %s: %s", controller, self._address, REMEDY)
         who = Identity(self._address, lambda: served_names(names, engine), engine.queue_length)
-        interval = self._settings.heart_beat_interval
-        async with Http() as http, registered(who, controllers, http, interval=interval) as tell:
+        async with Http() as http:
+            known = partial(self._known, engine, who, controllers, http)
+            await while_present(engine.presence, self._stopping, known)
+
+    @asynccontextmanager
+    async def _known(
+        self, engine: AnyEngine, who: Identity, controllers: Sequence[str], http: Http
+    ) -> AsyncGenerator[None]:
+        loop, interval = asyncio.get_running_loop(), self._settings.heart_beat_interval
+        async with registered(who, controllers, http, interval=interval) as renamed:
             if engine.adapters is not None:
-                engine.adapters.listen(lambda: loop.call_soon_threadsafe(tell))
-            await self._stopping.wait()
+                engine.adapters.listen(lambda: loop.call_soon_threadsafe(renamed))
+            yield
 
     def _stop(self) -> None:
         self._loading.stop()
         self._stopping.set()
-
-
-def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to be told
-        loop.call_soon_threadsafe(event.set)
 
 
 async def _result(future: "Future[AnyEngine]") -> AnyEngine:

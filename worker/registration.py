@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from .waiting import first
+
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5  # seconds before the second try at a controller that does not answer
@@ -152,19 +154,7 @@ async def attend(
         pause = member.after(outcome)
         if (member.joined, member.failures > 0) != was:
             _log_change(controller, outcome, reason)
-        await _first(sleep(pause), news.wait())
-
-
-async def _first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Until one of them is over; raises what it raises."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
+        await first(sleep(pause), news.wait())
 
 
 async def _say(call: Call, who: Identity, controller: str, http: Caller) -> tuple[Outcome, str]:

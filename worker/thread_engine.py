@@ -21,6 +21,7 @@ from .generation import Generation
 from .hosted import Hosted, Manner, crowded
 from .job import Job
 from .outbox import Box
+from .presence import Presence
 from .weights import lost
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class ThreadEngine:
         self._concurrency = manner.concurrency or CONCURRENCY
         self._pool = BoundPool(device, self._concurrency)
         self.adapters = None  # transformers' own passes know of none
+        self.presence = Presence()
         self._hosted = Hosted(loaded, manner, ordered=False)
         self._failures = Failures(device)
         self.card, self.lost = self._hosted.card, self._failures.lost

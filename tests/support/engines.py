@@ -10,6 +10,7 @@ from danlu.adapters.wire.generation import GenerateBody, Usage
 from danlu.worker.engine import Embeddings, ModelCard
 from danlu.worker.job import FinishReason, Job, Piece, Sampling
 from danlu.worker.outbox import Box
+from danlu.worker.presence import Presence
 from danlu.worker.shelf import Shelf
 
 PREFIX = (64790, 64792)  # ChatGLM2's [gMASK] and sop: every prompt has two tokens before its text
@@ -41,6 +42,7 @@ class FakeEngine:
         self.card = card or a_card()
         self.lost: Future[None] = Future()
         self.adapters = adapters
+        self.presence = Presence()
         self.jobs: list[Job] = []
         self.bodies: list[GenerateBody] = []
         self.left = 0

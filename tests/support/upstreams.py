@@ -77,6 +77,8 @@ class FakeUpstream:
     mute: bool = False  # whether it ends streams without a word
     hangs_up: bool = False  # on the first that wants no stream
     embeddings: bool = True
+    listing: Response | None = None  # what it answers for its models
+    vectors: Response | None = None  # what every text is answered with
     asked: list[tuple[str, Any]] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
     running: int = 0
@@ -115,6 +117,8 @@ class FakeUpstream:
         return guarded
 
     async def _models(self, _: Any) -> Response:
+        if self.listing is not None:
+            return self.listing
         card: dict[str, Any] = {"object": "model", "owned_by": OWNERS[self.kind]}
         if self.kind in ("vllm", "sglang"):
             card["max_model_len"] = self.context
@@ -171,6 +175,8 @@ class FakeUpstream:
         return JSONResponse({"prompts": told})
 
     async def _embed(self, body: Any) -> Response:
+        if self.vectors is not None:
+            return self.vectors
         data = [
             {"index": i, "embedding": [3.0 * len(t), 4.0 * len(t)]}
             for i, t in enumerate(body["input"])

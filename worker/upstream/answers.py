@@ -11,11 +11,12 @@ from ...adapters.wire.generation import Logprobs, PromptLogprobs, Usage
 from ..job import FinishReason, Piece
 from ..stops import Stops
 from .asking import UpstreamJob
-from .faults import in_the_stream
+from .faults import in_the_stream, noted
 from .logprobs import LogprobReader
 from .redaction import Redaction
 
 DONE = "[DONE]"
+QUOTED = 80  # characters of what cannot be read that the log shows
 ENDS: dict[str, FinishReason] = {"stop": "stop", "eos_token": "stop", "length": "length"}
 PLACES: TypeAdapter[PromptLogprobs] = TypeAdapter(PromptLogprobs)
 
@@ -56,7 +57,7 @@ class Answer:
             self._score_prompt(choices[0].get("prompt_logprobs") or event.get("prompt_logprobs"))
             return self._choice(choices[0])
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            raise _unreadable(data) from exc
+            raise _unreadable(data, self._redaction) from exc
 
     @property
     def untold(self) -> bool:
@@ -138,9 +139,9 @@ def _object(data: str, redaction: Redaction) -> dict[str, Any]:
     try:
         event = json.loads(data)
     except (ValueError, RecursionError) as exc:
-        raise _unreadable(data) from exc
+        raise _unreadable(data, redaction) from exc
     if not isinstance(event, dict):
-        raise _unreadable(data)
+        raise _unreadable(data, redaction)
     error = in_the_stream(event, redaction)
     if error is not None:
         raise error
@@ -162,5 +163,8 @@ def _end(reason: object) -> FinishReason:
     return end
 
 
-def _unreadable(data: str) -> WorkerLost:
-    return WorkerLost(f"the upstream sent an event that cannot be read: {shown(data)}")
+def _unreadable(data: str, redaction: Redaction) -> ServeError:
+    """It could hold anything, so clients are not shown it."""
+    error = WorkerLost(f"{redaction.name} sent an event that cannot be read")
+    said = shown(redaction.for_the_log(data[:QUOTED]))
+    return noted(error, f"{redaction.url} sent an event that cannot be read: {said}")

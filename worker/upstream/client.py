@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from ...adapters.errors import ServeError, UnknownRoute, WorkerLost, WorkerSilent
+from ...adapters.errors import ServeError, UnknownModel, UnknownRoute, WorkerLost, WorkerSilent
 from ...adapters.host.http import Answer as HttpAnswer, Http
 from ...adapters.wire.sse_reader import Decoder
 from ..engine import Embeddings
 from ..job import Piece
-from .answers import Answer
+from .answers import QUOTED, Answer
 from .asking import UpstreamJob
 from .counting import guess, question, room_for, tokens_in
 from .dialects import DIALECTS
@@ -50,8 +50,27 @@ class Upstream:
             return json.loads(raw)
         except (ValueError, RecursionError) as exc:
             error = ServeError(f"{self._redaction.name} answered no JSON")
-            said = self._redaction.for_the_log(repr(raw[:80]))
+            said = self._redaction.for_the_log(repr(raw[:QUOTED]))
             raise noted(error, f"{url} answered no JSON: {said}") from exc
+
+    async def knock(self) -> None:
+        """Raises WorkerLost where it takes no connection; asks nothing of one that is busy."""
+        with self._told("cannot be reached"):
+            await self._http.knock(self.url, timeout=BRIEF)
+
+    async def check(self, model: str, dialect: str) -> None:
+        """Raises a ServeError unless it says that it serves `model`, or that it is there at all
+        where it need not list what it serves."""
+        if dialect == "transformers":
+            await self.ask("/openapi.json", root=True)
+            return
+        answer = await self.ask("/models")
+        try:
+            served = [str(card["id"]) for card in answer["data"]]
+        except (KeyError, TypeError) as exc:
+            raise ServeError(f"{self.url} lists no models") from exc
+        if model not in served:
+            raise UnknownModel(f"{self.url} serves {', '.join(served) or 'no model'}, not {model}")
 
     @property
     def root(self) -> str:
@@ -104,7 +123,9 @@ class Upstream:
             vectors = [_normalised(one["embedding"]) for one in _in_order(answer["data"])]
             tokens = int((answer.get("usage") or {}).get("prompt_tokens") or 0)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            raise WorkerLost(f"the upstream's vectors cannot be read: {exc!r}") from exc
+            error = WorkerLost(f"the vectors of {self._redaction.name} cannot be read")
+            said = self._redaction.for_the_log(repr(exc)[:QUOTED])
+            raise noted(error, f"{self.url} gave vectors that cannot be read: {said}") from exc
         if len(vectors) != len(texts):
             raise WorkerLost(f"{len(texts)} texts brought {len(vectors)} vectors")
         return Embeddings(vectors, tokens)

@@ -43,7 +43,7 @@ def tokens_in(answer: Any) -> int:
             return int(answer["prompts"][0]["tokenCount"])
         return int(answer["count"]) if "count" in answer else len(answer["tokens"])
     except (IndexError, KeyError, TypeError, ValueError) as exc:
-        raise ServeError(f"the upstream's count of tokens cannot be read: {exc!r}") from exc
+        raise ServeError("the upstream's count of tokens cannot be read") from exc
 
 
 def estimate(text: str) -> int:

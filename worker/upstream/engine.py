@@ -9,16 +9,18 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from ...adapters.errors import DeviceLost, ServeError, stopping
+from ...adapters.errors import DeviceLost, ServeError, WorkerLost, stopping
 from ...adapters.wire.generation import GenerateBody
 from ..engine import Embeddings, ModelCard
 from ..outbox import Box
+from ..presence import Presence
 from .asking import Asking, UpstreamJob
 from .client import BRIEF, Upstream
 from .counting import estimate
 from .dialects import DIALECTS
 from .faults import notes
 from .line import Line
+from .watch import Watch
 
 T = TypeVar("T")
 
@@ -32,7 +34,8 @@ class UpstreamEngine:
 
     `concurrency` requests are at the upstream at a time, or one at one that wants to be asked
     alone; the others wait here. Takes `line` over:
-    it is closed with the engine, and then `on_close` is called.
+    it is closed with the engine, and then `on_close` is called. Whether the upstream is there is
+    looked at every `interval` seconds, and when a connection has failed.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class UpstreamEngine:
         card: ModelCard,
         *,
         concurrency: int = 5,
+        interval: float = 45.0,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.card = card
         self.lost: Future[None] = Future()
         self.adapters = None  # the upstream lists its own as models
+        self.presence = Presence()
         self._upstream, self._line, self._asking = upstream, line, asking
         self._places = asyncio.Semaphore(1 if DIALECTS[asking.dialect].alone else concurrency)
         self._on_close = on_close
@@ -55,6 +60,13 @@ class UpstreamEngine:
         self._texts: set[Future[Embeddings]] = set()
         self._closing = threading.Event()
         self._loss = ""
+        self._watch = Watch(
+            upstream.knock,
+            lambda: upstream.check(asking.model, asking.dialect),
+            self.presence,
+            interval=interval,
+        )
+        line.start(self._watch.run())
         line.every(LOOK, self._release_the_abandoned)
 
     def admit(self, body: GenerateBody) -> UpstreamJob:
@@ -90,7 +102,7 @@ class UpstreamEngine:
         except (CancelledError, TimeoutError):
             raise self._closed() from None
         except ServeError as exc:
-            _log(exc)
+            self._note(exc)
             raise
         return estimate(text) if found is None else found
 
@@ -177,22 +189,23 @@ class UpstreamEngine:
             return self._closed()
         exc = done.exception()
         if isinstance(exc, ServeError):
-            _log(exc)
+            self._note(exc)
         if exc is None or isinstance(exc, ServeError):
             return DeviceLost(self._loss) if exc is not None and self._loss else exc
         log.error("request failed", exc_info=exc)
         return ServeError(f"the engine failed: {type(exc).__name__}: {exc}")
 
+    def _note(self, error: ServeError) -> None:
+        """Log what is kept from the client; a connection that failed is reason to look."""
+        if notes(error):
+            log.warning("upstream failed: %s", notes(error))
+        if isinstance(error, WorkerLost):
+            self._line.call(self._watch.doubt)
+
     def _closed(self) -> ServeError:
         if self._loss:
             return DeviceLost(self._loss)
         return stopping()
-
-
-def _log(error: ServeError) -> None:
-    """What is kept from the client."""
-    if notes(error):
-        log.warning("upstream failed: %s", notes(error))
 
 
 def _fail(promise: "Future[Embeddings]", error: ServeError) -> None:

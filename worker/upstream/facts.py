@@ -1,10 +1,6 @@
-"""Finds out what an upstream is: its model, its kind, its context, and whether it gives vectors.
-
-Waits for an upstream that is still starting; what cannot become right by waiting is a StartError.
-"""
+"""What there is at an upstream: its model's kind and context, and whether it gives vectors."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,24 +14,16 @@ from ...adapters.errors import (
     WorkerLost,
     WorkerSilent,
 )
-from ..loading import Progress
 from .dialects import DIALECTS, UNKNOWN, owned_by
-from .faults import notes
+from .faults import in_full
 
 log = logging.getLogger(__name__)
 
 Ask = Callable[..., Any]  # Upstream.ask, for a thread that waits
-Alive = Callable[[], str]
 
 DEFAULT_CONTEXT = 2048  # tokens; FastChat's, for a model that says nothing
-AGAIN = 1.0  # seconds from one question to the next while it starts
 SLOW = 60.0  # seconds for one vector: Ollama loads the model first
 LATER = (WorkerLost, WorkerSilent, NotReady, Overloaded)  # an upstream that is starting
-NAMELESS = (
-    "the upstream is `transformers serve`, which does not list a model from outside its cache; "
-    "name it as that command does, with --upstream-model"
-)
-KEY = "give its key with --upstream-key-file, or in DANLU_WORKER_UPSTREAM_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,86 +48,8 @@ class Facts:
     embeddings: bool
 
 
-def found(
-    wanted: Wanted,
-    ask: Ask,
-    progress: Progress,
-    *,
-    alive: Alive = lambda: "",
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-) -> Facts:
-    """Waits up to `wanted.wait` seconds; `alive` is asked while it waits: what to show, empty
-    for nothing of its own, or an error."""
-    until = clock() + wanted.wait
-    while True:
-        shown = alive()
-        reason = "it serves no model yet"
-        try:
-            cards = _cards(wanted, ask)
-            if cards:
-                return _facts(wanted, _chosen(wanted, cards), ask)
-            if _is_transformers(wanted, ask):
-                raise StartError(NAMELESS)
-        except LATER as exc:
-            reason = _told(exc)
-        if clock() >= until:
-            raise StartError(
-                f"the upstream {wanted.url} was not there within {wanted.wait:g} s: {reason}"
-            )
-        progress.set(progress.fraction, shown or f"waiting for the upstream: {reason}")
-        sleep(AGAIN)
-
-
-def _cards(wanted: Wanted, ask: Ask) -> list[dict[str, Any]]:
-    """The upstream's models; raises StartError for what waiting does not mend.
-
-    transformers' server lists what is in its cache, which need not be what it serves, and fails
-    where there is no cache. So a model that is named is taken for one of its own.
-    """
-    if wanted.model and _is_transformers(wanted, ask):
-        return [{"id": wanted.model}]
-    try:
-        answer = ask("/models")
-        return [card for card in answer["data"] if isinstance(card["id"], str)]
-    except LATER:
-        raise
-    except UnknownRoute as exc:
-        raise StartError(
-            f"--upstream-url {wanted.url!r} has no /models: {_told(exc)}; "
-            "most such addresses end in /v1"
-        ) from exc
-    except ServeError as exc:
-        told = _told(exc)
-        advice = f"; {KEY}" if "key" in told else ""
-        raise StartError(f"--upstream-url {wanted.url!r} cannot be used: {told}{advice}") from exc
-    except (KeyError, TypeError) as exc:
-        raise StartError(
-            f"--upstream-url {wanted.url!r} is no OpenAI-compatible server: "
-            "its /models lists no models; most such addresses end in /v1"
-        ) from exc
-
-
-def _chosen(wanted: Wanted, cards: list[dict[str, Any]]) -> dict[str, Any]:
-    """The card of the model to serve; Ollama's names may go without `:latest`."""
-    by_name = {card["id"].removesuffix(":latest"): card for card in cards}
-    by_name |= {card["id"]: card for card in cards}
-    served = ", ".join(card["id"] for card in cards)
-    if wanted.model:
-        if wanted.model not in by_name:
-            raise StartError(
-                f"--upstream-model {wanted.model!r} is not served by the upstream; one of {served}"
-            )
-        return by_name[wanted.model]
-    if len(cards) == 1:
-        return cards[0]
-    ours = [by_name[name] for name in wanted.names if name in by_name]
-    if len(ours) != 1:
-        raise StartError(f"the upstream serves {served}; choose one with --upstream-model")
-    return ours[0]
-
-
-def _facts(wanted: Wanted, card: dict[str, Any], ask: Ask) -> Facts:
+def facts_of(wanted: Wanted, card: dict[str, Any], ask: Ask) -> Facts:
+    """What there is to know of the model of `card`; raises StartError, or LATER."""
     model = card["id"]
     dialect = _dialect(card, ask) if wanted.dialect == "auto" else wanted.dialect
     if dialect == "transformers":
@@ -166,7 +76,7 @@ def _dialect(card: dict[str, Any], ask: Ask) -> str:
     return name
 
 
-def _is_transformers(wanted: Wanted, ask: Ask) -> bool:
+def is_transformers(wanted: Wanted, ask: Ask) -> bool:
     return wanted.dialect == "transformers" or (wanted.dialect == "auto" and _loads_models(ask))
 
 
@@ -196,7 +106,7 @@ def _try(wanted: Wanted, model: str, ask: Ask) -> None:
     except UnknownRoute:  # an older one, which has chats only
         return
     except ServeError as exc:
-        raise StartError(f"--upstream-model {model!r} is not served: {_told(exc)}") from exc
+        raise StartError(f"--upstream-model {model!r} is not served: {in_full(exc)}") from exc
 
 
 def _told_context(card: dict[str, Any], dialect: str, ask: Ask) -> int | None:
@@ -245,11 +155,6 @@ def _embeds(model: str, ask: Ask) -> bool:
         return isinstance(answer["data"][0]["embedding"][0], int | float)
     except (IndexError, KeyError, TypeError):  # llama-cpp-python may give a vector for each token
         return False
-
-
-def _told(exc: ServeError) -> str:
-    """Whoever starts the worker may know all of it."""
-    return notes(exc) or str(exc)
 
 
 def _perhaps(ask: Ask, path: str, body: Any = None, **how: Any) -> dict[str, Any] | None:

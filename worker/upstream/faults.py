@@ -101,6 +101,11 @@ def notes(error: ServeError) -> str:
     return "; ".join(getattr(error, "__notes__", ()))
 
 
+def in_full(exc: ServeError) -> str:
+    """Whoever starts the worker may know all of it."""
+    return notes(exc) or str(exc)
+
+
 def _refused_key(url: str, status: int, words: str, redaction: Redaction) -> ServeError:
     said = _cut(redaction.for_the_log(words))
     note = f"{url} refuses this worker's key with status {status}: {said}"

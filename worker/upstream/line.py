@@ -1,6 +1,7 @@
 """An event loop on a thread of its own, with a client on it: work for it comes from any thread."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -42,6 +43,11 @@ class Line:
                 look()
 
         self.start(looking())
+
+    def call(self, what: Callable[[], object]) -> None:
+        """On the loop and soon, from any thread; nothing once it is closed."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what)
 
     def close(self) -> None:
         """Cancel what runs and end the thread; returns once it has, or does not."""

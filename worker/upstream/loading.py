@@ -14,7 +14,8 @@ from .asking import Asking
 from .client import Upstream
 from .dialects import DIALECTS
 from .engine import UpstreamEngine
-from .facts import Alive, Facts, Wanted, found
+from .facts import Facts, Wanted
+from .finding import Alive, found
 from .line import Line
 from .templating import conversation_of
 
@@ -69,6 +70,7 @@ def connected(
             asking,
             card,
             concurrency=settings.limit_worker_concurrency or CONCURRENCY,
+            interval=settings.heart_beat_interval,
             on_close=on_close,
         )
     except BaseException:

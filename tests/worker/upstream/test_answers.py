@@ -15,6 +15,8 @@ from danlu.adapters.errors import (
 from danlu.worker.job import Piece
 from danlu.worker.upstream.answers import DONE, Answer
 from danlu.worker.upstream.asking import UpstreamJob
+from danlu.worker.upstream.faults import notes
+from danlu.worker.upstream.redaction import Redaction
 
 
 def a_job(**more: Any) -> UpstreamJob:
@@ -134,6 +136,17 @@ def test_an_answer_that_was_given_up_is_an_error(reason: str) -> None:
 def test_an_event_that_cannot_be_read_is_an_error(event: str) -> None:
     with pytest.raises(WorkerLost, match="cannot be read"):
         Answer(a_job()).feed(event)
+
+
+def test_an_event_that_cannot_be_read_is_shown_to_the_log_alone_and_no_key_to_anybody() -> None:
+    redaction = Redaction("the upstream of cat", "http://up:1/v1", "sesame-open")
+    event = "who is *me* at sesame-open?\n" + "x" * 1000
+    with pytest.raises(WorkerLost) as caught:
+        Answer(a_job(), redaction=redaction).feed(event)
+    assert str(caught.value) == "the upstream of cat sent an event that cannot be read"
+    said = notes(caught.value)
+    assert said.startswith("http://up:1/v1 sent an event that cannot be read: who is *me* at ***?")
+    assert len(said.partition(": ")[2]) <= 80 and said.isprintable()
 
 
 @pytest.mark.parametrize(

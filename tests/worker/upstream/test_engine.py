@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import pytest
+from starlette.responses import JSONResponse
 from support.processes import SOON, wait_for
 from support.served import served
 from support.upstreams import (
@@ -397,6 +398,18 @@ def test_vectors_come_in_their_order_and_of_length_one() -> None:
         assert not engine.card.embeddings
         with pytest.raises(UnknownRoute):
             engine.embed(["a"]).result(SOON)
+
+
+def test_vectors_that_cannot_be_read_are_shown_to_the_log_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = {"data": [{"embedding": [1]}], "usage": {"prompt_tokens": "*me*"}}
+    with an_engine() as (engine, fake):
+        fake.vectors = JSONResponse(said)
+        with pytest.raises(WorkerLost) as caught:
+            engine.embed(["a"]).result(SOON)
+    assert str(caught.value) == f"the vectors of the upstream of {MODEL} cannot be read"
+    assert "invalid literal for int() with base 10: '*me*'" in caplog.text
 
 
 def test_nobody_who_waits_for_vectors_leaves_no_work() -> None:

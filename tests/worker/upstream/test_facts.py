@@ -15,7 +15,8 @@ from danlu.adapters.errors import (
     WorkerUnreachable,
 )
 from danlu.worker.loading import Progress
-from danlu.worker.upstream.facts import DEFAULT_CONTEXT, Facts, Wanted, found
+from danlu.worker.upstream.facts import DEFAULT_CONTEXT, Facts, Wanted
+from danlu.worker.upstream.finding import found
 
 URL = "http://up/v1"
 

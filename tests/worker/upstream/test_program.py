@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from support import stack
 from support.processes import Program, free_port
 from support.served import served
 from support.upstreams import MODEL, TEXTS, FakeUpstream, an_upstream
@@ -50,6 +51,32 @@ def test_an_upstream_that_starts_later_is_waited_for() -> None:
         with served(FakeUpstream().app(), port):
             program.wait_until_answers(f"{url}/ready")
             assert program.stop() == 0
+
+
+def test_an_upstream_that_goes_takes_its_model_out_of_the_registry_until_it_is_back() -> None:
+    at, port = free_port(), free_port()
+    flags = ("--engine", "upstream", "--upstream-url", f"http://127.0.0.1:{at}/v1")
+    here = ("--host", "127.0.0.1", "--port", str(port))
+    with stack.controller() as front, ExitStack() as upstream:
+        upstream.enter_context(served(FakeUpstream().app(), at))
+        to = ("--controller-address", front.url)
+        with stack.clean(Program.ours("danlu.worker", *flags, *here, *to, env=stack.ENV)) as worker:
+            worker.wait_until(lambda: listed(front) == [MODEL], "the API lists the model")
+            upstream.close()
+            worker.wait_until(lambda: listed(front) == [], "the API lists it no more")
+            upstream.enter_context(served(FakeUpstream().app(), at))
+            worker.wait_until(lambda: listed(front) == [MODEL], "the API lists it again")
+            body = stack.chat_body(MODEL, "Hi")
+            answer = stack.post(f"{front.api}/v1/chat/completions", body).json()
+            assert answer["choices"][0]["message"]["content"] == "".join(TEXTS)
+            assert front.program.output.count("worker left") == 1
+            assert "worker expired" not in front.program.output
+            told = ("the upstream is away: ", "the upstream is back", "registered controller=")
+            assert [worker.output.count(line) for line in told] == [1, 1, 2]
+
+
+def listed(front: stack.Server) -> list[str]:
+    return [card["id"] for card in stack.get(f"{front.api}/v1/models").json()["data"]]
 
 
 @pytest.mark.parametrize(
