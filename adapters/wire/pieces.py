@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import WorkerLost
+from ..errors import SOMEBODY, WorkerLost
 from .deltas import Deltas, LogprobDeltas
 
 LEAST = -9999.0  # OpenAI's log-probability of what cannot be; JSON has no infinity
@@ -52,7 +52,7 @@ class NewFrames:
 
     def end(self) -> None:
         if not self._finished:
-            raise WorkerLost("the worker ended the stream in the middle of an answer")
+            raise WorkerLost("ended the stream in the middle of an answer", peer=SOMEBODY)
 
 
 class WholeFrames:
@@ -73,11 +73,11 @@ class WholeFrames:
     def end(self) -> Piece | None:
         last = self._last
         if last is None:
-            raise WorkerLost("the worker ended the stream without a frame")
+            raise WorkerLost("ended the stream without a frame", peer=SOMEBODY)
         if last.finish_reason is not None:
             return None
         if self._names_reasons:
-            raise WorkerLost("the worker ended the stream in the middle of an answer")
+            raise WorkerLost("ended the stream in the middle of an answer", peer=SOMEBODY)
         assert last.whole is not None, "a frame of FastChat's has the whole text"
         rest = self._deltas.feed(last.whole, final=True)
         return Piece(rest, last.whole, None, "stop", last.prompt_tokens, last.completion_tokens)
@@ -86,7 +86,7 @@ class WholeFrames:
 def _text(frame: Mapping[str, Any], key: str) -> str:
     text = frame.get(key)
     if not isinstance(text, str):
-        raise WorkerLost(f"the worker sent a frame without {key!r}: {str(frame)[:80]}")
+        raise WorkerLost(f"sent a frame without {key!r}", peer=SOMEBODY, why=str(frame)[:80])
     return text
 
 
