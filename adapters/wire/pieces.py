@@ -32,7 +32,10 @@ class Piece:
 class Frames(Protocol):
     """Reads one answer's frames in their order."""
 
-    def piece(self, frame: Mapping[str, Any]) -> Piece: ...
+    def piece(self, frame: Mapping[str, Any]) -> Piece:
+        """Raises WorkerLost for a frame without a text, and for other fields of the wrong kind
+        AttributeError, TypeError or ValueError."""
+        ...
 
     def end(self) -> Piece | None:
         """What the end of the stream adds; raises WorkerLost if the answer is not complete."""
@@ -93,14 +96,17 @@ def _text(frame: Mapping[str, Any], key: str) -> str:
 def _piece(
     frame: Mapping[str, Any], new: str, whole: str | None, logprobs: dict[str, Any] | None
 ) -> Piece:
-    usage = frame.get("usage") or {}
+    reason, usage = frame.get("finish_reason"), frame.get("usage") or {}
+    asked, said = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    if not (isinstance(reason, str | None) and isinstance(asked, int) and isinstance(said, int)):
+        raise TypeError(f"a finish_reason {reason!r} and tokens {asked!r}, {said!r}")
     return Piece(
         new,
         whole,
         _finite(logprobs) if logprobs else None,
-        frame.get("finish_reason"),
-        usage.get("prompt_tokens", 0),
-        usage.get("completion_tokens", 0),
+        reason,
+        asked,
+        said,
         frame.get("prompt_logprobs"),
     )
 

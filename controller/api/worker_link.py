@@ -92,11 +92,15 @@ class WorkerLink:
             if not profile.embeddings:
                 raise UnknownRoute("the worker says so")
             answer = await self._exchange(f"{address}/worker_get_embeddings", body)
-            return answer["embedding"], answer["token_num"]
+            vectors, tokens = answer["embedding"], answer["token_num"]
         except UnknownRoute as exc:
             raise BadRequest(f"model {shown(model)!r} gives no embeddings", param="model") from exc
         except KeyError as exc:
             raise WorkerLost(f"answered embeddings without {exc}", peer=address) from exc
+        if not (isinstance(vectors, list) and isinstance(tokens, int)):
+            said = str(answer)[:QUOTE]
+            raise WorkerLost("answered embeddings that cannot be read", peer=address, why=said)
+        return vectors, tokens
 
     async def count(self, address: str, model: str, prompt: str) -> int:
         """The number of tokens of `prompt`, as the worker counts them."""
@@ -162,12 +166,20 @@ async def _pieces(answer: Answer, frames: Frames) -> AsyncGenerator[Piece]:
             error = error_in(frame)
             if error is not None:
                 raise error
-            yield frames.piece(frame)
+            yield _piece(frames, frame)
     if decoder.rest:
         raise WorkerLost("ended the stream in the middle of a frame", peer=SOMEBODY)
     last = frames.end()
     if last is not None:
         yield last
+
+
+def _piece(frames: Frames, frame: dict[str, Any]) -> Piece:
+    try:
+        return frames.piece(frame)
+    except (AttributeError, TypeError, ValueError) as exc:
+        said = f"{exc!r} of {str(frame)[:QUOTE]}"
+        raise WorkerLost("sent a frame that cannot be read", peer=SOMEBODY, why=said) from exc
 
 
 def _as_asked(error: ServeError, ask: Ask) -> ServeError:

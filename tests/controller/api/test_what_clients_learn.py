@@ -71,6 +71,18 @@ FAULTS: dict[str, Fault] = {
     "it sends a frame without a text": says(
         f'{{"error_code": 0, "x": "{ELSEWHERE}"}}'.encode() + b"\0"
     ),
+    "it counts in words": says(
+        f'{{"text": "a", "error_code": 0, "usage": {{"prompt_tokens": "{ELSEWHERE}"}}}}'.encode()
+        + b"\0"
+    ),
+    "it ends for a list of reasons": says(
+        f'{{"text": "a", "error_code": 0, "finish_reason": ["{ELSEWHERE}"]}}'.encode() + b"\0"
+    ),
+    "its probabilities are a word": says(
+        f'{{"text": "a", "error_code": 0, "logprobs": "{ELSEWHERE}"}}'.encode() + b"\0"
+    ),
+    "its vectors are a word": says(f'{{"embedding": "{ELSEWHERE}", "token_num": 1}}'.encode()),
+    "its vectors cost a word": says(f'{{"embedding": [[1]], "token_num": "{ELSEWHERE}"}}'.encode()),
     "it offers no JSON": offers(f"<html>{ELSEWHERE}".encode()),
     "it offers nonsense": offers(f'{{"version": "{ELSEWHERE}"}}'.encode()),
     "it reports a connection of its own": reports(f"cannot reach {ELSEWHERE}"),
@@ -115,6 +127,7 @@ async def test_what_a_worker_does_wrong_is_told_of_the_model_and_logged_of_the_a
     assert_discreet(answer, worker.address.rpartition(":")[2])
     assert (f"the worker of model {NAME!r} " in answer.text) is not name.startswith("it reports")
     lines = [line for line in caplog.messages if line.startswith("worker failed")]
+    assert "fault" not in caplog.text
     assert lines and all(worker.address in line and "\n" not in line for line in lines)
 
 
