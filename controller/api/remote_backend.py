@@ -78,5 +78,5 @@ class RemoteBackend:
 
 def _mute(controller: str, why: str) -> ServeError:
     error = NoWorker("gives no answer", peer=controller, why=why, retry_after=5)
-    log.warning("controller failed address=%s: %s", controller, error.logged)
+    log.warning("controller failed: %s", error.logged)
     return error.blame("the controller")

@@ -157,7 +157,7 @@ async def test_a_controller_elsewhere_that_refuses_is_told_without_its_address(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["message"] == "the controller gives no answer"
     assert_discreet(answer, port)
-    assert f"controller failed address=http://127.0.0.1:{port}: " in caplog.text
+    assert f"controller failed: http://127.0.0.1:{port} gives no answer: " in caplog.text
 
 
 @pytest.mark.anyio
