@@ -22,13 +22,20 @@ A class states the facts, the raiser writes the sentence. The numbers are FastCh
 `ErrorCode`. `StartError` stands apart: it is a program that cannot start, not a request.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+SOMEBODY = "the worker"  # who is blamed where nobody says whose worker it is
 LONGEST_QUOTE = 80  # characters of a stranger's words in a sentence of ours
 
 
 class ServeError(Exception):
-    """A request that cannot be served; `str()` is one sentence for the person who sent it."""
+    """A request that cannot be served: `told` is one sentence for the person who sent it, `str()`
+    the one for the log.
+
+    They differ where another server is to blame. `peer` is its address, the message what it did,
+    "was silent for too long", and `why` the cause in its own words or the system's; whoever sent
+    the request reads neither address nor cause.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[int] = 50001
@@ -36,21 +43,44 @@ class ServeError(Exception):
     slug: ClassVar[str] = "internal_error"
 
     def __init__(
-        self, message: str, *, param: str | None = None, retry_after: int | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        peer: str = "",
+        why: str = "",
     ) -> None:
-        super().__init__(message)
+        cause = " ".join(why.split())  # a line of the log stays one line
+        super().__init__(
+            " ".join([peer, message] if peer else [message]) + (cause and f": {cause}")
+        )
         self.param = param
         self.retry_after = retry_after
+        self.peer = peer
+        self.told = f"{SOMEBODY} {message}" if peer else message
+        self._did = message if peer else ""
+
+    @property
+    def logged(self) -> str:
+        """`str()` on one line, whatever strangers have said."""
+        return " ".join(str(self).split())
+
+    def blame(self, whom: str) -> Self:
+        """Tell it of `whom`, such as the worker of a model; nobody is blamed without a peer."""
+        if self._did:
+            self.told = f"{whom} {self._did}"
+        return self
 
     def envelope(self) -> dict[str, Any]:
         """OpenAI's error object, with FastChat's object/message/code beside it."""
         error = {
-            "message": str(self),
+            "message": self.told,
             "type": self.kind,
             "param": self.param,
             "code": self.slug,
         }
-        return {"error": error, "object": "error", "message": str(self), "code": self.code}
+        return {"error": error, "object": "error", "message": self.told, "code": self.code}
 
 
 class BadRequest(ServeError):
@@ -142,6 +172,11 @@ def from_code(code: int, message: str) -> ServeError:
 def stopping() -> NotReady:
     """What a worker that takes nothing new says, whichever of its rooms is asked."""
     return NotReady("this worker is stopping; ask another one")
+
+
+def worker_of(model: str) -> str:
+    """Whom clients know a worker as."""
+    return f"{SOMEBODY} of model {shown(model)!r}"
 
 
 def shown(text: str) -> str:

@@ -126,14 +126,20 @@ def _is_own(flag: str) -> bool:
 
 def claim_ports(settings: UpSettings) -> UpSettings:
     """The settings with every port known to be free, 0 replaced; StartError for a taken one."""
+    claimed: dict[int, str] = {}
     with contextlib.ExitStack() as held:  # all at once: two of ours may not share one either
 
         def claim(flag: str, host: str, port: int) -> int:
             try:
-                sock = held.enter_context(bind(host, port))
+                sock = held.enter_context(bind(host, port, (flag.replace("port", "host"), flag)))
             except StartError as exc:
-                raise StartError(f"{flag}: {exc}") from exc
+                if port in claimed:
+                    raise StartError(
+                        f"{claimed[port]} and {flag} are both {port}; give each a port of its own"
+                    ) from exc
+                raise
             found: int = sock.getsockname()[1]
+            claimed[found] = flag
             return found
 
         return dataclasses.replace(

@@ -21,6 +21,8 @@ from .settings import ControllerSettings, controller_settings
 
 log = logging.getLogger(__name__)
 
+API_FLAGS = ("--api-host", "--api-port")
+
 
 def main() -> int:
     """The program; its exit status."""
@@ -33,7 +35,7 @@ def _start() -> None:
     tls = tls_from(settings.ssl, settings.ssl_keyfile, settings.ssl_certfile)
     logs.configure("controller", settings.log_dir)
     sock = bind(settings.host, settings.port)
-    api_sock = None if settings.no_api else bind(settings.api_host, settings.api_port)
+    api_sock = None if settings.no_api else bind(settings.api_host, settings.api_port, API_FLAGS)
     asyncio.run(_serve(settings, sock, api_sock, tls))
 
 

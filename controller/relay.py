@@ -4,6 +4,7 @@ A frame is handed on whole or not at all, so that an error frame never lands in 
 Knows no field of a frame but its error.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import ExitStack, aclosing
 from typing import Any
@@ -15,12 +16,16 @@ from ..adapters.errors import (
     UnknownModel,
     WorkerLost,
     WorkerUnreachable,
+    worker_of,
 )
 from ..adapters.host.http import Answer, Http
 from ..adapters.wire.fastchat import SERVER_ERROR_MSG, error_in
 from ..adapters.wire.frames import END, Decoder, encode
 from .registry import Registry
 
+log = logging.getLogger(__name__)
+
+ELSEWHERE = (WorkerLost, NotReady)  # another worker may do better
 MAX_LOST = 2  # a request that brings workers down must not bring down all of them
 NOBODY = encode({"text": SERVER_ERROR_MSG, "error_code": NoWorker.code})  # FastChat's very words
 
@@ -53,10 +58,13 @@ class Relay:
                             begun = True
                             yield part
                     return
-                except (WorkerLost, NotReady) as exc:
+                except ServeError as exc:
+                    exc.blame(worker_of(model))
+                    self._note(address, asked, exc)
+                    if not isinstance(exc, ELSEWHERE) or begun:
+                        raise
                     lost[address] = exc
-                    self._strike_off(address, asked, exc)
-                    if begun or _poisonous(lost):
+                    if _poisonous(lost):
                         raise
 
     def _leased(self, stack: ExitStack, model: str, lost: Mapping[str, ServeError]) -> str | None:
@@ -80,23 +88,25 @@ class Relay:
                     silent = False
                     yield whole + end
             if rest:
-                raise WorkerLost(f"{url} ended in the middle of a frame")
+                raise WorkerLost("ended the stream in the middle of a frame", peer=url)
             if silent:
-                raise ServeError(f"{url} answered nothing")
+                raise ServeError("answered nothing", peer=url)
 
-    def _strike_off(self, address: str, asked: float, exc: ServeError) -> None:
+    def _note(self, address: str, asked: float, exc: ServeError) -> None:
+        if exc.status >= ServeError.status:
+            log.warning("worker failed address=%s error=%s: %s", address, exc.slug, exc.logged)
         if isinstance(exc, WorkerUnreachable | NotReady):
-            self._registry.lose(address, asked, str(exc))
+            self._registry.lose(address, asked, exc.logged)
 
 
 async def _refusal(url: str, answer: Answer) -> ServeError:
     """What a worker means by another status than 200: ours says it in a frame, as its error."""
     if answer.status == NotReady.status:
-        return NotReady(f"{url} is not ready")
+        return NotReady("is not ready", peer=url)
     raw = await answer.read()
     frame = next(Decoder().feed(raw), {})
     said = raw[:200].decode("utf-8", "replace")
-    return error_in(frame) or ServeError(f"{url} answered {answer.status}: {said}")
+    return error_in(frame) or ServeError(f"answered {answer.status}", peer=url, why=said)
 
 
 def _poisonous(lost: Mapping[str, ServeError]) -> bool:

@@ -30,7 +30,7 @@ class ApiBackend:
         url = f"{self._base}/models"
         body = await call(self._client, "GET", url, headers=self._headers)
         if body is None or not isinstance(body.get("data"), list):
-            raise ServeError(f"{url} is no list of models: is this an OpenAI-style API?")
+            raise ServeError("has no list of models: is it an OpenAI-style API?", peer=url)
         return sorted(str(card["id"]) for card in body["data"])
 
     async def stream(self, question: Question) -> AsyncGenerator[Answer]:
@@ -70,9 +70,9 @@ def _chunk(url: str, data: str) -> dict[str, Any]:
     try:
         chunk = json.loads(data)
     except ValueError as exc:
-        raise WorkerLost(f"{url} sent an event that is no JSON: {data[:80]!r}") from exc
+        raise WorkerLost("sent an event that is no JSON", peer=url, why=repr(data[:80])) from exc
     if not isinstance(chunk, dict):
-        raise WorkerLost(f"{url} sent an event that is no object: {data[:80]!r}")
+        raise WorkerLost("sent an event that is no object", peer=url, why=repr(data[:80]))
     if "error" in chunk or chunk.get("object") == "error":
         raise error_of(url, 200, data.encode())
     error = error_in(chunk)
@@ -92,4 +92,4 @@ def _grown(answer: Answer, chunk: dict[str, Any]) -> Answer:
 
 def _assert_finished(url: str, answer: Answer) -> None:
     if answer.finish_reason is None:
-        raise WorkerLost(f"{url} ended the stream before the answer was complete")
+        raise WorkerLost("ended the stream before the answer was complete", peer=url)

@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 
 from ..adapters.errors import (
+    BY_CODE,
     ServeError,
     Unauthorized,
     WorkerLost,
     WorkerSilent,
     WorkerUnreachable,
-    from_code,
 )
+from ..adapters.wire.fastchat import reported
 
 CONNECT = 5.0  # seconds; a listening peer accepts within milliseconds
 SHORT = 10.0  # seconds for an answer that needs no generation
@@ -86,13 +87,21 @@ def error_of(url: str, status: int, raw: bytes) -> ServeError:
     detail = body.get("detail")
     message = error.get("message") or body.get("message") or body.get("text") or detail
     if status == 401:
-        return Unauthorized(str(error.get("message") or f"{url} wants an API key (--api-key)"))
+        if error.get("message"):
+            return Unauthorized(str(error["message"]))
+        return Unauthorized("wants an API key (--api-key)", peer=url)
     if not isinstance(message, str) or not message:
-        message = f"{url} answered {status}: {raw[:200].decode('utf-8', 'replace')}"
-    for code in (body.get("code"), body.get("error_code"), error.get("code")):
-        if isinstance(code, int):
-            return from_code(code, message)
-    return ServeError(message)
+        said = raw[:200].decode("utf-8", "replace")
+        return BY_CODE.get(_number(body, error), ServeError)(
+            f"answered {status}", peer=url, why=said
+        )
+    return reported(_number(body, error), message)
+
+
+def _number(body: Mapping[str, Any], error: Mapping[str, Any]) -> int:
+    """FastChat's number of an error, wherever it stands; a fault of the server's without one."""
+    codes = (body.get("code"), body.get("error_code"), error.get("code"))
+    return next((code for code in codes if isinstance(code, int)), ServeError.code)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -113,16 +122,20 @@ def _no_such_route(raw: bytes) -> bool:
 
 @asynccontextmanager
 async def _named(url: str) -> AsyncIterator[None]:
-    """Maps httpx's errors to ours, with the address in the sentence."""
+    """Maps httpx's errors to ours, with the address as the peer."""
     try:
         yield
     except httpx.ConnectTimeout as exc:
-        raise WorkerSilent(f"{url} accepted no connection within {CONNECT:g} s") from exc
+        raise WorkerSilent(f"accepted no connection within {CONNECT:g} s", peer=url) from exc
     except httpx.TimeoutException as exc:
-        raise WorkerSilent(f"{url} was silent for too long") from exc
+        raise WorkerSilent("was silent for too long", peer=url) from exc
     except httpx.ConnectError as exc:
-        raise WorkerUnreachable(f"{url} cannot be reached: {exc}") from exc
+        raise WorkerUnreachable("cannot be reached", peer=url, why=str(exc)) from exc
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as exc:
-        raise WorkerUnreachable(f"{url!r} is no address of a server") from exc
+        raise WorkerUnreachable(
+            "cannot be reached", peer=url, why="it is no address of a server"
+        ) from exc
     except httpx.HTTPError as exc:
-        raise WorkerLost(f"{url} broke the connection off: {exc or type(exc).__name__}") from exc
+        raise WorkerLost(
+            "broke the connection off", peer=url, why=str(exc) or type(exc).__name__
+        ) from exc

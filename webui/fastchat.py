@@ -31,7 +31,7 @@ class FastChatBackend:
         """Asks for the list as it is: a refresh would throw busy workers out of a stock one."""
         body = await self._ask(self._controller, "list_language_models")
         if not isinstance(body.get("models"), list):
-            raise ServeError(f"{self._controller} is no controller: it has no list of models")
+            raise ServeError("has no list of models: is it a controller?", peer=self._controller)
         return sorted(str(name) for name in body["models"])
 
     async def stream(self, question: Question) -> AsyncGenerator[Answer]:
@@ -45,7 +45,7 @@ class FastChatBackend:
                     answer = _answer(frame)
                     yield answer
         if decoder.rest or not answer.finish_reason:
-            raise WorkerLost(f"{worker} ended the stream before the answer was complete")
+            raise WorkerLost("ended the stream before the answer was complete", peer=worker)
 
     async def _worker(self, model: str) -> str:
         body = await self._ask(self._controller, "get_worker_address", {"model": model})
@@ -90,7 +90,7 @@ class FastChatBackend:
         body = await self._ask(worker, "worker_get_conv_template", {"model": question.model})
         conv = body.get("conv")
         if not isinstance(conv, dict):
-            raise ServeError(f"{worker} sent no conversation template")
+            raise ServeError("sent no conversation template", peer=worker)
         return render(conv, question.messages)
 
     async def _room(self, worker: str, model: str, prompt: Prompt) -> int:
@@ -112,7 +112,7 @@ class FastChatBackend:
         """What a route of FastChat's answers; raises ServeError where there is none."""
         answer = await call(self._client, "POST", f"{peer}/{route}", body or {})
         if answer is None:
-            raise ServeError(f"{peer} has no /{route}: it does not speak FastChat's wire")
+            raise ServeError(f"has no /{route}: does it speak FastChat's wire?", peer=peer)
         error = error_in(answer)
         if error is not None:
             raise error

@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..adapters.errors import BadRequest
+from ..adapters.errors import BadRequest, shown
 from ..adapters.host.answers import named
 from . import words
 from .backend import Answer, ChatBackend, Question, Sampling
@@ -65,8 +65,7 @@ class Handlers:
         return self._notice(await self._served.look(), model)
 
     def _notice(self, view: View, chosen: str | None) -> Any:
-        where = self._settings.api_url or self._settings.controller_url
-        text = words.notice(view.models, view.problem, chosen, where)
+        text = words.notice(view.models, view.problem, chosen)
         return gr.update(value=text, visible=bool(text))
 
     # conversation
@@ -115,7 +114,10 @@ class Handlers:
                 async for answer in answers:
                     yield writing.update(answer)
         except Exception as exc:
-            turn.error = words.failure(named(exc))
+            error = named(exc).blame(words.server_of(turn.model))
+            turn.error = words.failure(error)
+            if error.logged != error.told:
+                log.warning("question failed model=%s: %s", shown(turn.model), error.logged)
         finally:
             turn.phase, session.used = Phase.ENDED, self._clock()
             self._journal.chat(writing.talk(str(system), _ip(request)), sampling, start)

@@ -1,6 +1,7 @@
 """What is served now, asked for once for all tabs, with a version that changes when it changes."""
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from dataclasses import dataclass
 
 from ..adapters.errors import ServeError
 from .backend import ChatBackend
+from .words import SERVER
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,13 @@ class Served:
         try:
             return View(models=tuple(await self._backend.models()))
         except ServeError as exc:
-            return View(problem=str(exc))
+            return self._unknown(exc.blame(SERVER))
+
+    def _unknown(self, error: ServeError) -> View:
+        """A line in the log when it begins, not at each look."""
+        if error.told != self._view.problem:
+            log.warning("models not listed: %s", error.logged)
+        return View(problem=error.told)
 
     def _set(self, view: View) -> None:
         if view != self._view:

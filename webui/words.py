@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from ..adapters.errors import ServeError
+from ..adapters.errors import ServeError, shown
 from .session import Phase, Turn
 
 TITLE = "danlu 丹炉"
@@ -33,14 +33,15 @@ CODE_SPAN = re.compile(r"(`+[^`]*`+)")
 NO_MODEL = "⚠ No model is chosen; nothing was sent. 尚未选择模型，未发送。"
 
 
-def notice(models: Sequence[str], problem: str, chosen: str | None, controller: str) -> str:
+def notice(models: Sequence[str], problem: str, chosen: str | None) -> str:
     """What keeps the reader from asking `chosen`, and what would help; "" if nothing does."""
     if problem:
         return (
             f"### The models cannot be listed · 无法获取模型列表\n{cause(problem)}\n\n"
-            f"Is the controller running? Start one with `python -m danlu.controller`; "
-            f"this page asks `{controller}` and goes on by itself.\n\n"
-            "请确认控制器已启动：`python -m danlu.controller`。页面会自动恢复，无需刷新。"
+            "Is the controller running? Start one with `python -m danlu.controller`; "
+            "this page's log has the address that it asks, and it goes on by itself.\n\n"
+            "请确认控制器已启动：`python -m danlu.controller`；所用地址见本页面程序的日志。"
+            "页面会自动恢复，无需刷新。"
         )
     if not models:
         return (
@@ -90,9 +91,16 @@ def _tokens(turn: Turn, seconds: float, first: float | None) -> str:
     return " · ".join([*parts, f"first after {first:.2f} s"])
 
 
+SERVER = "the model server"  # whom readers know; its address is the operator's
+
+
+def server_of(model: str) -> str:
+    return f"the server of model {shown(model)!r}"
+
+
 def failure(error: ServeError) -> str:
     """An error as the asker sees it: the cause and the number."""
-    return f"{error} (error {error.code})"
+    return f"{error.told} (error {error.code})"
 
 
 def cause(sentence: str) -> str:

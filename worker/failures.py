@@ -7,9 +7,10 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from ..adapters.devices.device import Device
-from ..adapters.devices.explain import meaning_of, told
+from ..adapters.devices.explain import meaning_of
 from ..adapters.devices.fault import Fault
 from ..adapters.errors import DeviceLost, NotReady, OutOfMemory, ServeError
+from ..adapters.wire.discretion import discreet
 from .weights import lost
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,10 @@ def bare(error: ServeError) -> ServeError:
 
 
 def failure(exc: BaseException) -> ServeError:
-    """What is said of a failure that nothing is known about."""
-    return ServeError(f"the engine failed: {type(exc).__name__}: {told(exc)}")
+    """What is said of a failure that nothing is known about; the log has all of it."""
+    return ServeError(
+        f"the engine failed: {type(exc).__name__}: {discreet(str(exc))}{meaning_of(exc)}"
+    )
 
 
 def fail(promise: "Future[Any]", error: ServeError) -> None:

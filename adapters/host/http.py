@@ -73,11 +73,11 @@ class Http:
             raw = await answer.read()
             if answer.status != 200:
                 kind = NotReady if answer.status == 503 else ServeError
-                raise kind(f"{url} answered {answer.status}: {_shown(raw)}")
+                raise kind(f"answered {answer.status}", peer=url, why=_shown(raw))
             try:
                 return json.loads(raw)
             except (ValueError, RecursionError) as exc:
-                raise ServeError(f"{url} answered no JSON: {_shown(raw)}") from exc
+                raise ServeError("answered no JSON", peer=url, why=_shown(raw)) from exc
 
     @asynccontextmanager
     async def stream(
@@ -117,7 +117,7 @@ class Http:
             async with asyncio.timeout(timeout):
                 _, writer = await asyncio.open_connection(host, port)
         except TimeoutError as exc:
-            raise WorkerLost(f"{url} accepted no connection in time") from exc
+            raise WorkerLost("accepted no connection in time", peer=url) from exc
         except UnicodeError as exc:
             raise _nowhere(url) from exc
         except OSError as exc:
@@ -144,7 +144,7 @@ class _AiohttpAnswer:
 
 
 class _named:
-    """Maps aiohttp's errors to ours, with the address in the sentence."""
+    """Maps aiohttp's errors to ours, with the address as the peer."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -156,18 +156,18 @@ class _named:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: object
     ) -> None:
         if isinstance(exc, aiohttp.ConnectionTimeoutError):
-            raise WorkerLost(f"{self._url} accepted no connection in time") from exc
+            raise WorkerLost("accepted no connection in time", peer=self._url) from exc
         if isinstance(exc, asyncio.TimeoutError):
-            raise WorkerSilent(f"{self._url} was silent for too long") from exc
+            raise WorkerSilent("was silent for too long", peer=self._url) from exc
         if isinstance(exc, aiohttp.ClientConnectorError):
             raise _unconnected(self._url, exc.os_error) from exc
         # A UnicodeError is the resolver's: a label of the host's name is empty or too long.
         if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
             raise _nowhere(self._url) from exc
         if isinstance(exc, aiohttp.ClientPayloadError):
-            raise WorkerLost(f"{self._url} broke off in the middle of its answer") from exc
+            raise WorkerLost("broke off in the middle of its answer", peer=self._url) from exc
         if isinstance(exc, aiohttp.ClientError | ConnectionError):
-            raise WorkerLost(f"{self._url} broke the connection off: {_reason(exc)}") from exc
+            raise WorkerLost("broke the connection off", peer=self._url, why=_reason(exc)) from exc
 
 
 def _endpoint(url: str) -> tuple[str, int]:
@@ -182,13 +182,13 @@ def _endpoint(url: str) -> tuple[str, int]:
 
 
 def _nowhere(url: str) -> WorkerUnreachable:
-    return WorkerUnreachable(f"{url!r} is no address of a worker")
+    return WorkerUnreachable("cannot be reached", peer=url, why="it is no address of a worker")
 
 
 def _unconnected(url: str, exc: OSError) -> WorkerLost:
     """Only a refusal proves that nothing listens: a name or a route may be missing for a moment."""
-    sentence = f"{url} cannot be reached: {exc}"
-    return WorkerUnreachable(sentence) if refused(exc) else WorkerLost(sentence)
+    kind = WorkerUnreachable if refused(exc) else WorkerLost
+    return kind("cannot be reached", peer=url, why=str(exc))
 
 
 def refused(exc: OSError) -> bool:

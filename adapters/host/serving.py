@@ -24,11 +24,12 @@ from .systemd import notify
 
 log = logging.getLogger(__name__)
 
-OTHER_REMEDY = "choose another port"
+FLAGS = ("--host", "--port")
+OTHER_REMEDY = "choose another {port}"
 REMEDIES = {  # what to do about a socket that cannot be bound, by the system's reason
-    errno.EADDRINUSE: "stop what uses it or choose another port",
-    errno.EADDRNOTAVAIL: "give --host an address of this machine, or 0.0.0.0 for all of them",
-    errno.EACCES: "ports below 1024 are the system's; choose another one",
+    errno.EADDRINUSE: "stop what uses it or choose another {port}",
+    errno.EADDRNOTAVAIL: "give {host} an address of this machine, or 0.0.0.0 for all of them",
+    errno.EACCES: "ports below 1024 are the system's; choose another {port}",
 }
 GRACE = 30.0  # seconds that running requests get to finish once a stop is asked for
 
@@ -55,13 +56,17 @@ class Listener:
         return port
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one. Raises StartError for a taken port."""
+def bind(host: str, port: int, flags: tuple[str, str] = FLAGS) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises StartError for a taken port.
+
+    `flags` are those that the two come from, for the sentence of an error.
+    """
+    host_flag, port_flag = flags
     try:
         places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is no name of a machine"
-        raise StartError(f"--host {host!r} is no address of this machine: {reason}") from exc
+        raise StartError(f"{host_flag} {host!r} is no address of this machine: {reason}") from exc
     # A name such as localhost may be both: those who write 127.0.0.1 must find us, too.
     family, kind, proto, _, address = min(places, key=lambda p: p[0] != socket.AF_INET)
     sock = socket.socket(family, kind, proto)
@@ -71,7 +76,8 @@ def bind(host: str, port: int) -> socket.socket:
         sock.listen(2048)  # uvicorn's own backlog
     except OSError as exc:
         sock.close()
-        remedy = REMEDIES.get(exc.errno or 0, OTHER_REMEDY)
+        words = REMEDIES.get(exc.errno or 0, OTHER_REMEDY)
+        remedy = words.format(host=host_flag, port=port_flag)
         raise StartError(f"cannot listen on {host}:{port}: {exc.strerror}; {remedy}") from exc
     return sock
 

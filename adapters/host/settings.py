@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+WANTED = {int: "an integer", float: "a number"}
 WHOLE = "\0"  # between texts that may hold anything; no argument or variable can hold it
 
 
@@ -230,7 +231,7 @@ def _convert(kind: Any, text: str, origin: str, by: str = ",") -> Any:
     except StartError as exc:  # a type of the program's own, which knows no flag
         raise StartError(f"{origin}: {exc}") from None
     except ValueError:
-        raise StartError(f"{origin} wants {_metavar(kind).lower()}, not {text!r}") from None
+        raise StartError(f"{origin} wants {WANTED.get(kind, 'text')}, not {text!r}") from None
 
 
 def _truth(text: str, origin: str) -> bool:

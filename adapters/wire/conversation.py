@@ -10,7 +10,7 @@ from typing import Any
 
 from fastchat.conversation import Conversation, SeparatorStyle, conv_templates
 
-from ..errors import ServeError, StartError
+from ..errors import SOMEBODY, ServeError, StartError
 from .generation import Message
 
 # Up to here FastChat 0.2.36 and main number their separator styles alike; main inserted one at 8.
@@ -108,7 +108,9 @@ def _conversation(conv: Mapping[str, Any]) -> Conversation:
         elif style < AGREED_STYLES:
             separator = SeparatorStyle(style)
         else:
-            raise ServeError(f"the worker's conversation template {name!r} is unknown here")
+            raise ServeError(
+                f"has a conversation template that is unknown here: {name!r}", peer=SOMEBODY
+            )
         return Conversation(
             name=name,
             system_template=conv["system_template"],
@@ -123,7 +125,9 @@ def _conversation(conv: Mapping[str, Any]) -> Conversation:
             stop_token_ids=conv["stop_token_ids"],
         )
     except (KeyError, TypeError, ValueError) as exc:
-        raise ServeError(f"the worker's conversation template cannot be read: {exc}") from exc
+        raise ServeError(
+            "has a conversation template that cannot be read", peer=SOMEBODY, why=str(exc)
+        ) from exc
 
 
 def _turns(messages: Sequence[Message]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import ServeError, from_code
+from .discretion import discreet
 from .generation import Text
 
 SERVER_ERROR_MSG = "**NETWORK ERROR DUE TO HIGH TRAFFIC. PLEASE REGENERATE OR REFRESH THIS PAGE.**"
@@ -115,7 +116,7 @@ def error_frame(exc: ServeError) -> dict[str, Any]:
 
     `retry_after`, in seconds, is ours; FastChat's readers pass it over.
     """
-    frame = {"text": f"{SERVER_ERROR_MSG}\n\n({exc})", "error_code": exc.code}
+    frame = {"text": f"{SERVER_ERROR_MSG}\n\n({exc.told})", "error_code": exc.code}
     return frame if exc.retry_after is None else {**frame, "retry_after": exc.retry_after}
 
 
@@ -128,7 +129,16 @@ def error_in(frame: dict[str, Any]) -> ServeError | None:
     cause = text.removeprefix(SERVER_ERROR_MSG).strip()
     if cause.startswith("(") and cause.endswith(")"):
         cause = cause[1:-1]
-    error = from_code(code, cause or f"the worker reported error {code}")
+    error = reported(code, cause or f"the worker reported error {code}")
     after = frame.get("retry_after")
     error.retry_after = after if isinstance(after, int) and 0 <= after <= MOST else None
+    return error
+
+
+def reported(code: int, words: str) -> ServeError:
+    """The error that a peer reported by number; of its own failures clients learn no more than
+    they may."""
+    error = from_code(code, words)
+    if error.status >= ServeError.status:
+        error.told = discreet(words) or f"the worker reported error {code}"
     return error

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import WorkerLost
+from ..errors import SOMEBODY, WorkerLost
 
 END = b"\0"
 MAX_FRAME = 64 * 1024 * 1024  # bytes; a long text with log-probabilities is a few MiB
@@ -45,14 +45,14 @@ class Decoder:
             self._begun.append(part)
             self._size += len(part)
         if self._size > MAX_FRAME:
-            raise WorkerLost(f"the worker sent a frame that is larger than {MAX_FRAME} bytes")
+            raise WorkerLost(f"sent a frame that is larger than {MAX_FRAME} bytes", peer=SOMEBODY)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         frame = json.loads(raw)
     except (ValueError, RecursionError) as exc:
-        raise WorkerLost(f"the worker sent a frame that is no JSON: {raw[:80]!r}") from exc
+        raise WorkerLost("sent a frame that is no JSON", peer=SOMEBODY, why=repr(raw[:80])) from exc
     if not isinstance(frame, dict):
-        raise WorkerLost(f"the worker sent a frame that is no object: {raw[:80]!r}")
+        raise WorkerLost("sent a frame that is no object", peer=SOMEBODY, why=repr(raw[:80]))
     return frame

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import WorkerLost
+from ..errors import SOMEBODY, WorkerLost
 from .deltas import Deltas, LogprobDeltas
 
 LEAST = -9999.0  # OpenAI's log-probability of what cannot be; JSON has no infinity
@@ -32,7 +32,10 @@ class Piece:
 class Frames(Protocol):
     """Reads one answer's frames in their order."""
 
-    def piece(self, frame: Mapping[str, Any]) -> Piece: ...
+    def piece(self, frame: Mapping[str, Any]) -> Piece:
+        """Raises WorkerLost for a frame without a text, and for other fields of the wrong kind
+        AttributeError, TypeError or ValueError."""
+        ...
 
     def end(self) -> Piece | None:
         """What the end of the stream adds; raises WorkerLost if the answer is not complete."""
@@ -52,7 +55,7 @@ class NewFrames:
 
     def end(self) -> None:
         if not self._finished:
-            raise WorkerLost("the worker ended the stream in the middle of an answer")
+            raise WorkerLost("ended the stream in the middle of an answer", peer=SOMEBODY)
 
 
 class WholeFrames:
@@ -73,11 +76,11 @@ class WholeFrames:
     def end(self) -> Piece | None:
         last = self._last
         if last is None:
-            raise WorkerLost("the worker ended the stream without a frame")
+            raise WorkerLost("ended the stream without a frame", peer=SOMEBODY)
         if last.finish_reason is not None:
             return None
         if self._names_reasons:
-            raise WorkerLost("the worker ended the stream in the middle of an answer")
+            raise WorkerLost("ended the stream in the middle of an answer", peer=SOMEBODY)
         assert last.whole is not None, "a frame of FastChat's has the whole text"
         rest = self._deltas.feed(last.whole, final=True)
         return Piece(rest, last.whole, None, "stop", last.prompt_tokens, last.completion_tokens)
@@ -86,21 +89,24 @@ class WholeFrames:
 def _text(frame: Mapping[str, Any], key: str) -> str:
     text = frame.get(key)
     if not isinstance(text, str):
-        raise WorkerLost(f"the worker sent a frame without {key!r}: {str(frame)[:80]}")
+        raise WorkerLost(f"sent a frame without {key!r}", peer=SOMEBODY, why=str(frame)[:80])
     return text
 
 
 def _piece(
     frame: Mapping[str, Any], new: str, whole: str | None, logprobs: dict[str, Any] | None
 ) -> Piece:
-    usage = frame.get("usage") or {}
+    reason, usage = frame.get("finish_reason"), frame.get("usage") or {}
+    asked, said = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    if not (isinstance(reason, str | None) and isinstance(asked, int) and isinstance(said, int)):
+        raise TypeError(f"a finish_reason {reason!r} and tokens {asked!r}, {said!r}")
     return Piece(
         new,
         whole,
         _finite(logprobs) if logprobs else None,
-        frame.get("finish_reason"),
-        usage.get("prompt_tokens", 0),
-        usage.get("completion_tokens", 0),
+        reason,
+        asked,
+        said,
         frame.get("prompt_logprobs"),
     )
 

@@ -8,7 +8,12 @@ from .facts import Facts, Model, Port
 from .finding import Finding
 from .probing import expects_npu
 
-PROGRAMS = {21001: "controller", 21002: "worker", 8000: "API", 7860: "page"}
+PROGRAMS = {  # by the port that each has unless told otherwise, and what tells `danlu up` otherwise
+    21001: ("controller", "--controller-port"),
+    21002: ("worker", "--worker-port"),
+    8000: ("API", "--api-port"),
+    7860: ("page", "--port"),
+}
 PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 EXCEPTIONS = ("no_proxy", "NO_PROXY")
 LOCAL = ("localhost", "127.0.0.1")
@@ -51,8 +56,8 @@ def ports(facts: Facts) -> Iterator[Finding]:
         if "danlu" in port.owner:
             yield found("port-ours", port=port.number, owner=_owner(port))
         else:
-            program = PROGRAMS.get(port.number, "?")
-            values = {"port": port.number, "owner": _owner(port), "program": program}
+            program, flag = PROGRAMS.get(port.number, ("program", "--port"))
+            values = {"port": port.number, "owner": _owner(port), "program": program, "flag": flag}
             yield found("port-taken", values).mended_by(f"kill {port.pid}" if port.pid else None)
 
 

@@ -66,7 +66,10 @@ SERVING = {
     "port-taken": Entry(
         "stop",
         Words("port {port} is taken by {owner}", "端口 {port} 已被 {owner} 占用"),
-        Words("danlu's {program} listens there", "danlu 的 {program} 要使用它"),
+        Words(
+            "danlu's {program} wants it: end what has it, or give `danlu up` another {flag}",
+            "danlu 的 {program} 要使用它：结束占用它的进程，或用 `danlu up` 的 {flag} 换一个端口",
+        ),
         "sudo ss -ltnp 'sport = :{port}'",
     ),
     "port-ours": Entry(

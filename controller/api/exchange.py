@@ -2,10 +2,11 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
-from ...adapters.errors import ServeError, UnknownRoute, WorkerLost, from_code
+from ...adapters.errors import ServeError, UnknownRoute, WorkerLost
 from ...adapters.host.http import Http
-from ...adapters.wire.fastchat import error_in
+from ...adapters.wire.fastchat import error_in, reported as reported_by_number
 
 
 async def exchange(http: Http, url: str, body: Any, *, timeout: float) -> dict[str, Any]:
@@ -19,7 +20,7 @@ async def exchange(http: Http, url: str, body: Any, *, timeout: float) -> dict[s
         raise reported(url, answer.status, raw)
     data = _object(raw)
     if data is None:
-        raise WorkerLost(f"{url} answered no JSON object: {raw[:80]!r}")
+        raise WorkerLost("answered no JSON object", peer=url, why=repr(raw[:80]))
     error = error_in(data)
     if error is not None:
         raise error
@@ -34,10 +35,11 @@ def reported(url: str, status: int, raw: bytes) -> ServeError:
         return error
     code, message = data.get("code"), data.get("message")
     if isinstance(code, int) and isinstance(message, str):
-        return _named(from_code(code, message), data)
+        return _named(reported_by_number(code, message), data)
     if status in (404, 405):
-        return UnknownRoute(f"{url} does not exist")
-    return ServeError(f"{url} answered {status}: {raw[:200].decode('utf-8', 'replace')}")
+        return UnknownRoute(f"has no {urlsplit(url).path}", peer=url)
+    said = raw[:200].decode("utf-8", "replace")
+    return ServeError(f"answered {status}", peer=url, why=said)
 
 
 def _named(error: ServeError, data: dict[str, Any]) -> ServeError:

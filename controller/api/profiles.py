@@ -14,6 +14,7 @@ from .exchange import exchange
 
 Key: TypeAlias = tuple[str, str]  # a worker's address and a model's name
 
+QUOTE = 80  # characters of a strange answer in the log
 EXPIRY = 60.0  # seconds; a worker may be replaced at its address without our being told
 
 # What the senders of FastChat put into a generation body (fastchat.md §2.4).
@@ -90,7 +91,7 @@ class Profiles:
         try:
             offer = parse(Capabilities, answer)
         except BadRequest as exc:  # the worker's fault, not the client's
-            raise WorkerLost(f"{address} offers what cannot be read: {exc}") from exc
+            raise WorkerLost("offers what cannot be read", peer=address, why=str(exc)) from exc
         return Profile(
             stock=False,
             context_length=offer.context_length,
@@ -104,7 +105,11 @@ class Profiles:
         details = await self._exchange(f"{address}/model_details", body)
         length = details.get("context_length")
         if not isinstance(length, int):
-            raise WorkerLost(f"{address}/model_details answered no context_length: {details}")
+            raise WorkerLost(
+                "answered no context_length",
+                peer=f"{address}/model_details",
+                why=str(details)[:QUOTE],
+            )
         return Profile(
             stock=True,
             context_length=length,
@@ -118,7 +123,9 @@ class Profiles:
         answer = await self._exchange(f"{address}/worker_get_conv_template", body)
         conversation = answer.get("conv")
         if not isinstance(conversation, dict):
-            raise WorkerLost(f"{address}/worker_get_conv_template answered no template")
+            raise WorkerLost(
+                "answered no conversation template", peer=f"{address}/worker_get_conv_template"
+            )
         return conversation
 
     async def _exchange(self, url: str, body: dict[str, str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ...adapters.errors import (
     WorkerLost,
     WorkerUnreachable,
     shown,
+    worker_of,
 )
 from ...adapters.wire.pieces import Piece
 from ..backend import Backend
@@ -120,14 +121,16 @@ class Relay:
                         begun = True
                         yield word
                     return
-                except ELSEWHERE as exc:
+                except ServeError as exc:
+                    exc.blame(worker_of(model))
                     await self._note(address, exc)
-                    if begun or attempt == ATTEMPTS:
+                    if begun or attempt == ATTEMPTS or not isinstance(exc, ELSEWHERE):
                         raise
                     failed[address] = exc
 
     async def _note(self, address: str, exc: ServeError) -> None:
-        log.warning("worker failed address=%s error=%s: %s", address, exc.slug, exc)
+        if isinstance(exc, ELSEWHERE) or exc.status >= ServeError.status or exc.peer:
+            log.warning("worker failed address=%s error=%s: %s", address, exc.slug, exc.logged)
         if isinstance(exc, WorkerLost):
             self._profiles.forget(address)
         if isinstance(exc, WorkerUnreachable):

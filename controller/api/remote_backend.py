@@ -3,6 +3,7 @@
 Never asks for /refresh_all_workers: a stock controller forgets its busy workers over it.
 """
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 from ...adapters.errors import NoWorker, ServeError, UnknownModel, shown
 from ...adapters.host.http import Http
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds; a controller answers from memory
 LOOKS = 5  # addresses to ask for until one is not to be avoided
@@ -67,7 +70,13 @@ class RemoteBackend:
         try:
             answer = await self._http.post(self._controller + path, body, timeout=TIMEOUT)
         except ServeError as exc:
-            raise NoWorker(f"the controller gives no answer: {exc}", retry_after=5) from exc
+            raise _mute(self._controller, str(exc)) from exc
         if not isinstance(answer, dict):
-            raise NoWorker(f"{self._controller} is no controller: it answered {str(answer)[:80]}")
+            raise _mute(self._controller, f"it is none, it answered {str(answer)[:80]}")
         return answer
+
+
+def _mute(controller: str, why: str) -> ServeError:
+    error = NoWorker("gives no answer", peer=controller, why=why, retry_after=5)
+    log.warning("controller failed: %s", error.logged)
+    return error.blame("the controller")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ...adapters.errors import (
+    SOMEBODY,
     BadRequest,
     PromptTooLong,
     ServeError,
@@ -21,7 +22,7 @@ from ...adapters.wire.generation import Message
 from ...adapters.wire.openai import Prompt
 from ...adapters.wire.pieces import Frames, NewFrames, Piece, WholeFrames
 from .exchange import exchange, reported
-from .profiles import Profile, Profiles
+from .profiles import QUOTE, Profile, Profiles
 
 CHOICE = "choice"  # asks for nothing where the worker has no seed: who does not know it needs none
 
@@ -91,11 +92,15 @@ class WorkerLink:
             if not profile.embeddings:
                 raise UnknownRoute("the worker says so")
             answer = await self._exchange(f"{address}/worker_get_embeddings", body)
-            return answer["embedding"], answer["token_num"]
+            vectors, tokens = answer["embedding"], answer["token_num"]
         except UnknownRoute as exc:
             raise BadRequest(f"model {shown(model)!r} gives no embeddings", param="model") from exc
         except KeyError as exc:
-            raise WorkerLost(f"{address} answered embeddings without {exc}") from exc
+            raise WorkerLost(f"answered embeddings without {exc}", peer=address) from exc
+        if not (isinstance(vectors, list) and isinstance(tokens, int)):
+            said = str(answer)[:QUOTE]
+            raise WorkerLost("answered embeddings that cannot be read", peer=address, why=said)
+        return vectors, tokens
 
     async def count(self, address: str, model: str, prompt: str) -> int:
         """The number of tokens of `prompt`, as the worker counts them."""
@@ -103,7 +108,11 @@ class WorkerLink:
         answer = await self._exchange(f"{address}/count_token", body)
         count = answer.get("count")
         if not isinstance(count, int):
-            raise WorkerLost(f"{address}/count_token answered no count: {answer}")
+            raise WorkerLost(
+                "answered no count of tokens",
+                peer=f"{address}/count_token",
+                why=str(answer)[:QUOTE],
+            )
         return count
 
     async def context_length(self, address: str, model: str) -> int:
@@ -157,17 +166,27 @@ async def _pieces(answer: Answer, frames: Frames) -> AsyncGenerator[Piece]:
             error = error_in(frame)
             if error is not None:
                 raise error
-            yield frames.piece(frame)
+            yield _piece(frames, frame)
     if decoder.rest:
-        raise WorkerLost("the worker ended the stream in the middle of a frame")
+        raise WorkerLost("ended the stream in the middle of a frame", peer=SOMEBODY)
     last = frames.end()
     if last is not None:
         yield last
 
 
+def _piece(frames: Frames, frame: dict[str, Any]) -> Piece:
+    try:
+        return frames.piece(frame)
+    except (AttributeError, TypeError, ValueError) as exc:
+        said = f"{exc!r} of {str(frame)[:QUOTE]}"
+        raise WorkerLost("sent a frame that cannot be read", peer=SOMEBODY, why=said) from exc
+
+
 def _as_asked(error: ServeError, ask: Ask) -> ServeError:
     """What a worker refuses, by the name that the API's clients have for the field."""
-    sentence, param = str(error), error.param
+    if not isinstance(error, BadRequest):
+        return error
+    sentence, param = error.told, error.param
     for wire, name in {"prompt_token_ids": "prompt", **ask.called}.items():
         if f"'{wire}'" in sentence:
             sentence, param = sentence.replace(f"'{wire}'", f"'{name}'"), name

@@ -95,7 +95,7 @@ def test_an_optional_value_may_be_given_or_emptied() -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--port", "many"], "--port wants integer, not 'many'"),
+        (["--port", "many"], "--port wants an integer, not 'many'"),
         (["--port", "70000"], "--port wants at most 65535, not 70000"),
         (["--port", "-1"], "--port wants at least 0, not -1"),
         (["--heart-beat", "nan"], "--heart-beat wants a finite number, not nan"),
@@ -114,7 +114,7 @@ def test_what_is_wrong_is_one_sentence(argv: list[str], sentence: str) -> None:
 
 
 def test_a_variable_that_is_wrong_is_named() -> None:
-    with pytest.raises(StartError, match="DANLU_PORT wants integer"):
+    with pytest.raises(StartError, match="DANLU_PORT wants an integer"):
         settings(DANLU_PORT="x")
 
 

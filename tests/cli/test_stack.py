@@ -107,15 +107,24 @@ def test_a_taken_port_is_named_with_its_flag(name: str) -> None:
         taken.listen()
         number = taken.getsockname()[1]
         flag = "--" + name.replace("_", "-")
-        with pytest.raises(StartError, match=f"^{flag}: cannot listen on 127.0.0.1:{number}"):
+        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1:{number}: .* {flag}$"):
             claim_ports(dataclasses.replace(ANY, **{name: number}))
+
+
+def test_an_address_that_is_not_here_is_named_with_its_flag() -> None:
+    for host in ("192.0.2.1", "no.such.host.invalid"):
+        with pytest.raises(StartError, match="--api-host .*address of this machine") as caught:
+            claim_ports(dataclasses.replace(ANY, api_host=host))
+        assert "port:" not in str(caught.value)
 
 
 def test_two_programs_on_one_port_are_refused() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         number = sock.getsockname()[1]
-    with pytest.raises(StartError, match="^--worker-port: cannot listen"):
+    with pytest.raises(
+        StartError, match=f"^--api-port and --worker-port are both {number}; give each a port of"
+    ):
         claim_ports(dataclasses.replace(ANY, api_port=number, worker_port=number))
 
 

@@ -147,9 +147,8 @@ def test_a_taken_port_is_one_sentence_before_anything_starts(ports: Ports) -> No
         Program.ours("danlu.cli", "up", "--demo", *HOSTS, *ports.flags()) as program,
     ):
         assert program.wait_to_end() == 2
-        assert program.output.startswith(
-            f"danlu: --worker-port: cannot listen on 127.0.0.1:{ports.worker}: "
-        )
+        assert program.output.startswith(f"danlu: cannot listen on 127.0.0.1:{ports.worker}: ")
+        assert program.output.rstrip().endswith("choose another --worker-port")
         assert len(program.output.splitlines()) == 1
 
 

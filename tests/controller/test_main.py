@@ -64,17 +64,18 @@ def test_a_taken_port_is_one_sentence_and_status_2(flag: str) -> None:
         status, output = end_of(*FREE, flag, port)
     assert status == 2
     assert output.startswith(f"danlu-controller: cannot listen on 127.0.0.1:{port}: Address")
-    assert output.count("\n") == 1
+    assert output.endswith(f"choose another {flag}\n") and output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--port", "x"), "--port wants integer, not 'x'"),
+        (("--port", "x"), "--port wants an integer, not 'x'"),
         (("--dispatch-method", "x"), "--dispatch-method wants one of lottery, shortest_queue"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
         (("--ssl",), "--ssl needs the variables SSL_KEYFILE and SSL_CERTFILE"),
         (("--ssl", "--ssl-keyfile", "k", "--ssl-certfile", "c"), "--ssl cannot use 'c' with 'k'"),
+        (("--api-host", "no.such.host.invalid"), "--api-host 'no.such.host.invalid' is no address"),
         (("--host", "no.such.host.invalid"), "is no address of this machine"),
         (("--log-dir", "/dev/null/logs"), "cannot write log files to '/dev/null/logs'"),
     ],

@@ -14,6 +14,7 @@ from danlu.adapters.wire.fastchat import SERVER_ERROR_MSG
 from danlu.adapters.wire.frames import encode
 
 WHOLE: list[dict[str, Any]] = [json.loads(f[:-1]) for f in (a_frame("hi"), a_frame("hi", "stop"))]
+OURS = "the worker of model 'toy'"
 ASK = {"model": "toy", "prompt": "hi"}
 
 
@@ -125,7 +126,7 @@ async def test_a_worker_lost_in_the_middle_is_an_error_after_whole_frames(
     first, error = await plane.stream()
     assert first == WHOLE[0]
     assert error["error_code"] == 50006
-    assert error["text"].startswith(f"{SERVER_ERROR_MSG}\n\n({worker.address}")
+    assert error["text"] == f"{SERVER_ERROR_MSG}\n\n({OURS} broke off in the middle of its answer)"
     assert other.asked == []
     assert idle(plane)
 
@@ -191,8 +192,8 @@ async def test_a_workers_own_refusal_is_handed_on_with_its_status(
 @pytest.mark.parametrize(
     ("status", "says", "cause"),
     [
-        (500, [b"Internal Server Error"], "answered 500: Internal Server Error"),
-        (404, [b'{"detail":"Not Found"}'], "answered 404: {"),
+        (500, [b"Internal Server Error"], "answered 500)"),
+        (404, [b'{"detail":"Not Found"}'], "answered 404)"),
         (200, [], "answered nothing"),
     ],
 )
@@ -224,6 +225,58 @@ async def test_a_body_that_is_wrong_is_one_frame_that_names_what(
     assert answer.status_code == status
     assert answer.content.endswith(b'"error_code": 40001}\0')
     assert cause in answer.text
+
+
+PLACE = "http://10.0.0.7:21002/x in /home/me/glm.bin"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (200, [DIE]),
+        (200, [a_frame("hi"), DIE]),
+        (200, [a_frame("hi"), a_frame("hi there")[:9]]),
+        (200, [a_frame("hi"), HANG]),
+        (200, [HANG]),
+        (200, []),
+        (500, [f"no way to\n{PLACE}".encode()]),
+        (503, [PLACE.encode()]),
+        (302, [PLACE.encode()]),
+        (500, [encode({"text": f"{SERVER_ERROR_MSG}\n\n({PLACE})", "error_code": 50001})]),
+    ],
+)
+async def test_what_a_worker_does_wrong_is_told_without_its_address_and_logged_with_it(
+    status: int, says: list[bytes | Deed], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_plane(worker_timeout=0.2) as plane, ToyWorker() as worker:
+        await plane.join(worker)
+        worker.status, worker.says = status, says
+        *_, error = await plane.stream()
+        port = worker.address.rpartition(":")[2]
+    inside = ("127.0.0.1", port, "10.0.0.7", "21002", "/home/me", "http://")
+    assert [word for word in inside if word in error["text"]] == []
+    assert OURS in error["text"] or PLACE in caplog.text
+    lines = [line for line in caplog.messages if line.startswith("worker failed")]
+    assert lines and all(worker.address in line and "\n" not in line for line in lines)
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_refuses_is_told_of_the_model_and_logged_of_the_address(
+    plane: Plane, worker: ToyWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    await worker.stop()
+    (error,) = await plane.stream()
+    assert error["text"] == f"{SERVER_ERROR_MSG}\n\n({OURS} cannot be reached)"
+    assert f"worker failed address={worker.address} error=worker_unreachable: " in caplog.text
+
+
+@pytest.mark.anyio
+async def test_whose_duty_it_is_to_tell_addresses_tells_them(
+    plane: Plane, worker: ToyWorker
+) -> None:
+    told = await plane.post("/get_worker_address", {"model": "toy"})
+    assert told == {"address": worker.address}
 
 
 async def leave_early(client: httpx.AsyncClient) -> None:

@@ -67,7 +67,7 @@ def test_keys_are_never_shown() -> None:
     [
         (["--dispatch-method", "random"], "wants one of lottery, shortest_queue, not 'random'"),
         (["--port", "70000"], "--port wants at most 65535, not 70000"),
-        (["--port", "x"], "--port wants integer, not 'x'"),
+        (["--port", "x"], "--port wants an integer, not 'x'"),
         (["--heart-beat-expiration", "0"], "wants at least 0.1, not 0.0"),
         (["--allowed-origins", "*"], "is not a JSON list of strings"),
         (["--model-path", "m"], "unrecognized arguments: --model-path m"),

@@ -40,6 +40,7 @@ class ToyWorker:
         self.status = 200  # of every answer
         self.says: Sequence[bytes | Deed] = (a_frame("hi"), a_frame("hi", "stop"))
         self.tells: Sequence[bytes | Deed] | None = None  # in place of its status
+        self.paths: dict[str, Sequence[bytes | Deed]] = {}  # said there, with 200
         self.asked: list[tuple[str, Any]] = []
         self.left = asyncio.Event()  # a reader went before the end
         self._port = port
@@ -104,6 +105,8 @@ class ToyWorker:
         raw = await reader.readexactly(_length(head))
         path = head.split()[1]
         self.asked.append((path, json.loads(raw) if raw else None))
+        if path in self.paths:
+            return await self._send(self.paths[path], reader, writer, 200)
         if path != "/worker_get_status":
             return await self._send(self.says, reader, writer)
         told = [json.dumps(self._status()).encode()] if self.tells is None else self.tells
@@ -114,8 +117,9 @@ class ToyWorker:
         parts: Sequence[bytes | Deed],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        status: int = 0,
     ) -> bool:
-        head = HEAD.format(status=self.status)
+        head = HEAD.format(status=status or self.status)
         for number, part in enumerate(parts):
             if part is DIE:
                 return False

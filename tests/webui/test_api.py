@@ -156,5 +156,5 @@ async def test_nobody_listens(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_server_that_is_no_api_is_named(http: httpx.AsyncClient) -> None:
-    with FakeDanlu() as fake, pytest.raises(ServeError, match="is this an OpenAI-style API"):
+    with FakeDanlu() as fake, pytest.raises(ServeError, match="is it an OpenAI-style API"):
         await ApiBackend(http, f"{fake.url}/elsewhere").models()

@@ -134,13 +134,16 @@ async def test_a_second_question_waits_for_the_first_answer() -> None:
     assert [turn.question for turn in tab.session.turns] == ["one"]
 
 
-async def test_an_error_is_shown_in_place_and_the_next_question_is_answered() -> None:
+async def test_an_error_is_shown_in_place_and_the_next_question_is_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     backend = Scripted("half")
-    backend.error = WorkerLost("http://w broke off")
+    backend.error = WorkerLost("broke off", peer="http://w:1", why="as the test wanted it")
     tab = Browser(handlers_of(backend))
     await tab.ask("hi")
     await tab.read()
-    assert tab.chat == [["hi", "half\n\n⚠ **`http://w` broke off (error 50006)**"]]
+    assert tab.chat == [["hi", "half\n\n⚠ **the server of model 'm' broke off (error 50006)**"]]
+    assert "question failed model=m: http://w:1 broke off: as the test wanted it" in caplog.messages
     assert "出错" in tab.status
     backend.error = None
     await tab.ask("again")

@@ -82,10 +82,15 @@ async def test_the_version_changes_with_the_list_and_only_with_it() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_controller_that_cannot_be_reached_is_a_problem_and_not_an_error() -> None:
+async def test_a_controller_that_cannot_be_reached_is_a_problem_and_not_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     models = Models()
-    models.names = WorkerUnreachable("http://c cannot be reached")
-    assert await Served(models, 2.0).look() == View((), "http://c cannot be reached")
+    models.names = WorkerUnreachable("cannot be reached", peer="http://c:1", why="refused")
+    served = Served(models, 0.0)
+    for _ in range(3):
+        assert await served.look(anew=True) == View((), "the model server cannot be reached")
+    assert caplog.messages == ["models not listed: http://c:1 cannot be reached: refused"]
 
 
 def test_a_restarted_page_repeats_no_version() -> None:

@@ -50,7 +50,7 @@ def test_a_flag_of_fastchats_that_is_not_honoured_is_refused_by_name(flag: str) 
         (["--gradio-root-path", "danlu"], "--gradio-root-path wants a path such as /danlu"),
         (["--gradio-root-path", "/danlu/"], "not '/danlu/'"),
         (["--concurrency-count", "0"], "--concurrency-count wants at least 1"),
-        (["--port", "eighty"], "--port wants integer"),
+        (["--port", "eighty"], "--port wants an integer"),
     ],
 )
 def test_a_value_that_makes_no_sense_stops_the_program(argv: list[str], sentence: str) -> None:

@@ -44,16 +44,16 @@ def test_code_stays_as_it_is(text: str) -> None:
 
 
 def test_a_notice_names_the_command_that_helps() -> None:
-    assert "python -m danlu.worker" in words.notice([], "", None, "http://c")
-    assert "没有模型" in words.notice([], "", None, "http://c")
-    problem = words.notice([], "http://c cannot be reached", None, "http://c")
+    assert "python -m danlu.worker" in words.notice([], "", None)
+    assert "没有模型" in words.notice([], "", None)
+    problem = words.notice([], "http://c cannot be reached", None)
     assert "`http://c` cannot be reached" in problem
     assert "python -m danlu.controller" in problem
-    assert "--model-names gone" in words.notice(["m"], "", "gone", "http://c")
+    assert "--model-names gone" in words.notice(["m"], "", "gone")
 
 
 def test_there_is_no_notice_where_nothing_is_wrong() -> None:
-    assert words.notice(["m"], "", "m", "http://c") == ""
+    assert words.notice(["m"], "", "m") == ""
 
 
 def test_an_error_is_shown_in_place_with_its_cause_and_its_number() -> None:
@@ -68,13 +68,13 @@ def test_an_address_in_an_error_is_no_link() -> None:
     assert words.cause(lost) == "'`http://w:1/a`' broke off, see \\<b>"
     turn = a_turn(error="http://w:1 is gone")
     assert "⚠ **`http://w:1` is gone**" in words.chat([turn])[0][1]
-    assert "\n`http://c:2` is gone\n" in words.notice([], "http://c:2 is gone", None, "http://c")
+    assert "\n`http://c:2` is gone\n" in words.notice([], "http://c:2 is gone", None)
 
 
 @pytest.mark.parametrize("models", [[], ["m"]])
 @pytest.mark.parametrize("problem", ["", "gone"])
 def test_chinese_has_chinese_punctuation(models: list[str], problem: str) -> None:
-    told = [words.notice(models, problem, "other", "http://c"), words.LOST, words.TERMS]
+    told = [words.notice(models, problem, "other"), words.LOST, words.TERMS]
     told += [words.NO_MODEL, words.too_long(9, 8), words.LOGIN]
     for text in told:
         assert not re.search("[\u4e00-\u9fff][,:;]", text), text

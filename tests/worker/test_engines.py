@@ -175,6 +175,17 @@ async def test_an_error_of_the_cards_library_is_explained_to_its_reader_and_in_t
     assert f"request failed{meaning}" in caplog.text
 
 
+async def test_a_fault_tells_its_reader_no_folder_and_no_address_and_the_log_all(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = OSError("cannot read /home/me/glm/x.bin from 10.0.0.7:2049\nat /usr/lib/y.py")
+    with stage.failing(words), pytest.raises(ServeError) as info:
+        await stage.answer()
+    told = "the engine failed: OSError: cannot read x.bin from an address"
+    assert info.value.told == str(info.value) == told
+    assert "/home/me/glm/x.bin from 10.0.0.7:2049" in caplog.text
+
+
 async def test_running_out_of_memory_says_so_and_frees_what_can_be_freed(stage: Stage) -> None:
     words = RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
     with stage.failing(words), pytest.raises(OutOfMemory, match=f"{card()} is out of memory"):

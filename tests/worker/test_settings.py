@@ -87,7 +87,7 @@ def test_a_flag_that_asks_for_nothing_is_let_through(flag: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("--port", "x"), "--port wants integer, not 'x'"),
+        (("--port", "x"), "--port wants an integer, not 'x'"),
         (("--limit-worker-concurrency", "0"), "wants at least 1, not 0"),
         (("--dtype", "int8"), "wants one of float32, float16, bfloat16, not 'int8'"),
         (("--quantization", "8bit"), "--quantization wants one of int8, int4, not '8bit'"),

@@ -107,7 +107,7 @@ def test_a_wrong_key_is_an_authentication_error(client: openai.OpenAI) -> None:
 def test_a_stream_that_breaks_raises_in_the_middle(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"model": NAME, "messages": "DIE", "stream": True}
     heard: list[str] = []
-    with pytest.raises(openai.APIError, match="worker_generate_stream"):
+    with pytest.raises(openai.APIError, match="the worker of model .* broke"):
         for chunk in client.chat.completions.create(**asked):
             heard.append(chunk.choices[0].delta.content or "")
     assert "".join(heard) == "All is "
