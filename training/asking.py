@@ -209,6 +209,10 @@ def _idle(wish: TrainingSettings, given: Mapping[str, str]) -> list[str]:
     needed = {
         "eval_data_path": (wish.eval_strategy != "no", "--eval_strategy is no"),
         "eval_steps": (wish.eval_strategy == "steps", f"--eval_strategy is {wish.eval_strategy}"),
+        "per_device_eval_batch_size": (wish.eval_strategy != "no", "--eval_strategy is no"),
+        "lazy_preprocess": (False, "samples are tokenised once, before the first step"),
+        "padding_side": (False, "padding is masked, so that either side trains the same"),
+        "fsdp_transformer_layer_cls_to_wrap": (wish.fsdp, "--fsdp is not given"),
         "save_steps": (wish.save_strategy == "steps", f"--save_strategy is {wish.save_strategy}"),
         "early_stopping_threshold": (
             wish.early_stopping_patience,

@@ -107,6 +107,7 @@ async def serve(
     `on_stop` is called at the first signal, before draining. With `announce_ready` systemd is told
     READY=1 once all listeners accept; an app that becomes ready later tells it by itself.
     """
+    logging.getLogger("uvicorn.error").addFilter(_worth_telling)
     servers = [_Server(_config(listener, grace)) for listener in listeners]
     with _stop_signals(servers, on_stop):
         tasks = [
@@ -152,6 +153,13 @@ def _config(listener: Listener, grace: float) -> uvicorn.Config:
         timeout_graceful_shutdown=math.ceil(grace),
         timeout_keep_alive=75,  # longer than the idle pools of our own clients
     )
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's is more than the traceback of something that a stop cut off."""
+    if record.exc_info and record.exc_info[0]:
+        return not issubclass(record.exc_info[0], asyncio.CancelledError)
+    return not record.getMessage().rstrip().endswith("CancelledError")  # of the lifespan, as text
 
 
 @contextlib.contextmanager

@@ -71,7 +71,9 @@ def _schema(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(valid_unicode)]
 SomeText = Annotated[str, Field(min_length=1), AfterValidator(valid_unicode)]
-Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
+Schema = Annotated[
+    dict[str, Any], BeforeValidator(_schema), Field(description="a schema, or the text of one")
+]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 TopK = Annotated[int, Field(le=MAX_TOKEN_ID, description="-1 is off"), AfterValidator(_top_k)]
 Priority = Annotated[

@@ -194,7 +194,9 @@ class EmbeddingsRequest(Given):
     model: Text = ""
     engine: Text = ""
     input: Annotated[list[str], PlainValidator(_texts), WithJsonSchema(TEXTS)]
-    encoding_format: Annotated[str, AfterValidator(_encoding)] = "float"
+    encoding_format: Annotated[
+        str, AfterValidator(_encoding), Field(description="float or base64")
+    ] = "float"
     dimensions: Annotated[Any, OnlyIf("vectors have the length that the model gives them")] = None
     user: Label = ""
 

@@ -103,6 +103,21 @@ def test_a_running_request_finishes_after_the_stop_signal(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_the_second_stop_signal_ends_a_running_request_without_a_traceback(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path, port) as program:
+        with socket.create_connection(("127.0.0.1", port)) as reader:
+            reader.sendall(b"GET /slow HTTP/1.1\r\nHost: us\r\n\r\n")
+            program.wait_until(lambda: "slow began" in program.output, "the slow request begins")
+            assert program.process is not None
+            program.process.send_signal(signal.SIGINT)
+            assert program.stop(signal.SIGTERM) == 0
+            assert b"whole" not in reader.recv(1000)
+        assert "drained" in program.output
+        assert "Traceback" not in program.output
+
+
+@pytest.mark.slow
 def test_systemd_hears_that_a_service_is_ready_and_that_it_stops(tmp_path: Path) -> None:
     path = str(tmp_path / "notify")
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:

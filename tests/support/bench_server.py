@@ -19,11 +19,13 @@ TEXTS = ("Fire", " and", " iron", ".")
 
 class BenchServer:
     """A prompt that begins with BOOM is refused, one with TORN or ERROR ends in the middle, one
-    with ENDLESS never does. `counts` False leaves the usage out. What was asked is in `asked`."""
+    with ENDLESS never does. `counts` False leaves the usage out; `key` is wanted for the models.
+    What was asked is in `asked`."""
 
-    def __init__(self, *, counts: bool = True) -> None:
+    def __init__(self, *, counts: bool = True, key: str = "") -> None:
         self.asked: list[tuple[dict[str, Any], str]] = []  # body and Authorization
         self._counts = counts
+        self._key = key
         self.app = Starlette(
             routes=[
                 Route("/v1/models", self._models),
@@ -34,7 +36,9 @@ class BenchServer:
             ]
         )
 
-    async def _models(self, _: Request) -> Response:
+    async def _models(self, request: Request) -> Response:
+        if self._key and request.headers.get("authorization") != f"Bearer {self._key}":
+            return JSONResponse({"error": {"message": "a key is needed"}}, status_code=401)
         return JSONResponse({"data": [{"id": "first"}, {"id": "second"}]})
 
     async def _status(self, _: Request) -> Response:

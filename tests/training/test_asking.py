@@ -43,7 +43,11 @@ def wish(flags: str = "", **environ: str) -> Asked[TrainingSettings]:
 
 def test_the_seeds_command_means_what_it_says() -> None:
     found = asked(TrainingSettings, shlex.split(SEED), {})
-    assert found.notes == []
+    assert [note.partition(" changes nothing: ")[0] for note in found.notes] == [
+        "--per_device_eval_batch_size",
+        "--lazy_preprocess",
+        "--padding_side",
+    ]
     assert found.settings == TrainingSettings(
         model_name_or_path="/home/models/chatglm2-6b",
         data_path=("/home/datasets/evol-instruct-chinese/evol-instruct-chinese_subset.json",),
@@ -141,6 +145,16 @@ def test_what_asks_for_nothing_is_let_through(flags: str) -> None:
         ("--cache_dir X", "--cache_dir changes nothing"),
         ("--eval_data_path E", "--eval_data_path changes nothing: --eval_strategy is no"),
         ("--eval_steps 5", "--eval_steps changes nothing: --eval_strategy is no"),
+        (
+            "--per_device_eval_batch_size 1",
+            "--per_device_eval_batch_size changes nothing: --eval_strategy is no",
+        ),
+        ("--lazy_preprocess True", "--lazy_preprocess changes nothing: samples are tokenised"),
+        ("--padding_side left", "--padding_side changes nothing: padding is masked"),
+        (
+            "--fsdp_transformer_layer_cls_to_wrap GLMBlock",
+            "--fsdp_transformer_layer_cls_to_wrap changes nothing: --fsdp is not given",
+        ),
         ("--save_steps 5", "--save_steps asks for --save_strategy steps"),
         (
             "--save_steps 5 --save_strategy epoch",

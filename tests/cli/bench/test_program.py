@@ -147,6 +147,18 @@ def test_what_cannot_be_measured_is_refused(flags: list[str], sentence: str) -> 
         main(flags)
 
 
+def test_an_api_that_wants_a_key_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    with served(BenchServer(key="s3cret").app) as url:
+        with pytest.raises(StartError, match=r"/v1 answers 401: give the key .* --api-key, or in"):
+            main(["--url", f"{url}/v1"])
+        assert found(capsys, "--url", f"{url}/v1", "--api-key", "s3cret")["ok"] == 5
+
+
+def test_a_server_without_models_is_told_what_a_base_looks_like(url: str) -> None:
+    with pytest.raises(StartError, match=r"answers 404 in place .* http://host:8000/v1, or a"):
+        main(["--url", url])
+
+
 @pytest.mark.slow
 def test_ctrl_c_prints_what_is_there(url: str, server: BenchServer, tmp_path: Path) -> None:
     asked = prompts(tmp_path, *["good"] * 3, "ENDLESS")
