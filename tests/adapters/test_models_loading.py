@@ -159,6 +159,7 @@ def test_a_tokenizer_that_cannot_be_read(model: Path) -> None:
     assert "cannot be loaded" in complaint(model)
 
 
+@pytest.mark.slow
 def test_no_network_is_asked(model: Path) -> None:
     argv = [sys.executable, "-c", NO_NETWORK, str(model)]
     subprocess.run(argv, check=True, timeout=120)

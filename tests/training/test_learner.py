@@ -13,6 +13,8 @@ from danlu.adapters.errors import StartError
 from danlu.training.course.collate import collate
 from danlu.training.learner import PIECE, Learner, recompute_layers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradients_are_those_of_the_models_own_forward_pass(family: str) -> None:

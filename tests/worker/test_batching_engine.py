@@ -24,7 +24,7 @@ from danlu.worker.kv_room import Room
 from danlu.worker.outbox import Outbox
 from danlu.worker.suitability import fitted
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 POISON = 399  # the id of a token whose embedding is no number, where a test says so
 GREEDY: dict[str, Any] = {"temperature": 0.0, "logit_bias": {str(POISON): -100.0}}
 

@@ -119,6 +119,7 @@ def glm_parts(generation: int, ids: Sequence[int], *, shown: bool = False) -> li
     return [*map(detokenizer.feed, ids), detokenizer.flush()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", [2, 3])
 def test_every_golden_sequence_of_chatglm_adds_up(generation: int) -> None:
     data = golden()

@@ -21,7 +21,7 @@ from danlu.adapters.errors import OutOfMemory
 from danlu.adapters.wire.generation import Structure
 from danlu.worker.job import Piece
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 POISON = 399
 PLAIN: dict[Make, Make] = {guessing: batching_engine, guessing_on_a_card: working_ahead}
 # A model of random weights that may say three words only repeats itself soon.

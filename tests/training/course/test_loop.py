@@ -32,6 +32,8 @@ from danlu.training.progress import Progress
 from danlu.training.sample import Listed
 from danlu.training.settings import TrainingSettings
 
+pytestmark = pytest.mark.slow
+
 START = Progress()
 HALF = Precision(torch.float16, scaled=True)
 

@@ -14,6 +14,8 @@ from danlu.worker.settings import WorkerSettings
 from danlu.worker.upstream.engine import UpstreamEngine
 from danlu.worker.upstream.loading import load_engine
 
+pytestmark = pytest.mark.slow
+
 RECORDINGS = {name: recording(name) for name in names()}
 CASES = [(name, case.name) for name, one in RECORDINGS.items() for case in one.cases]
 
