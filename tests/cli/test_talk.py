@@ -122,6 +122,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries(dict.fromkeys(FASTCHATS, json_values)))
 def test_no_file_brings_the_chat_down(content: dict[str, Any]) -> None:
     talk = a_talk()

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from danlu.adapters.errors import BadRequest, DeviceLost, NotReady, OutOfMemory, ServeError
 from danlu.adapters.wire.generation import GenerateBody
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 WISHES: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ from danlu.worker.draw import Choice, Draw
 from danlu.worker.job import Sampling
 from danlu.worker.sampler import Sampler
 
-pytestmark = pytest.mark.usefixtures("bound")
+pytestmark = [pytest.mark.usefixtures("bound"), pytest.mark.slow]
 
 HERE = torch.device(card())
 VOCABULARY = 700  # more than a head has

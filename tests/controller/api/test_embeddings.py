@@ -15,6 +15,8 @@ from support.script import NAME, VECTOR
 from danlu.adapters.errors import BadRequest
 from danlu.controller.api.settings import ApiSettings
 
+pytestmark = pytest.mark.slow
+
 PACKED = base64.b64encode(struct.pack("<2f", *VECTOR)).decode()
 
 

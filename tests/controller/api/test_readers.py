@@ -12,6 +12,8 @@ from support.generators import OurWorker, StockWorker, Worker
 from support.processes import wait_for
 from support.script import NAME
 
+pytestmark = pytest.mark.slow
+
 READERS = 100
 
 

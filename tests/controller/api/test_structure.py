@@ -12,6 +12,8 @@ from support.script import NAME
 
 from danlu.adapters.errors import BadRequest
 
+pytestmark = pytest.mark.slow
+
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 SCHEMA = {"type": "object"}
 WAYS: list[dict[str, Any]] = [

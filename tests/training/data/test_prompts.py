@@ -22,6 +22,8 @@ from danlu.worker.glm_prompting import prompting_for
 from danlu.worker.prompting import Prompting
 from danlu.worker.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 LONG = 100_000
 INST = (
     "{% for m in messages %}{% if m.role == 'assistant' %}{{ ' ' + m.content + ' </s>' }}"

@@ -254,6 +254,7 @@ def test_a_list_that_is_cut_off_keeps_all_that_is_whole(
     assert isinstance(last, Fault)
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS | SPECIAL, min_size=2, max_size=5), st.data(), SPECIAL, st.integers(1, 70))
 def test_damage_to_one_record_costs_no_record_before_it_and_none_but_the_next(
     questions: list[str], data: st.DataObject, damage: str, size: int

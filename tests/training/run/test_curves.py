@@ -12,6 +12,8 @@ from danlu.training.progress import Progress
 from danlu.training.run.curves import EVERY, Curves, figure_of, smoothed
 from danlu.training.run.log import Log
 
+pytestmark = pytest.mark.slow
+
 
 def _run(folder: Path, clock: list[float]) -> tuple[Log, Curves]:
     log = Log(folder / "log.jsonl")

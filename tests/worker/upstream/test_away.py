@@ -21,6 +21,8 @@ from danlu.worker.upstream.client import Upstream
 from danlu.worker.upstream.engine import UpstreamEngine
 from danlu.worker.upstream.loading import load_engine
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 HASTE = 0.05
 

@@ -45,6 +45,8 @@ from danlu.worker.upstream.engine import UpstreamEngine
 from danlu.worker.upstream.line import Line
 from danlu.worker.upstream.loading import load_engine
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 HI = [Message(role="user", content="Hi!")]
